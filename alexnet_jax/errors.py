@@ -1,0 +1,21 @@
+"""What is the user's to mend."""
+
+from typing import NamedTuple
+
+
+class RequestError(ValueError):
+    """A request that cannot be carried out as it stands: a bad value, missing data, a wrong directory.
+
+    Its text says what is wrong, what was got, and what to do. Commands print it without a traceback and exit
+    with status 2; every other exception is a failure of the program.
+    """
+
+
+class Fault(NamedTuple):
+    """Something wrong with a configuration: the key it is about, and a sentence to print.
+
+    Faults are collected, so that one RequestError can report them all.
+    """
+
+    key: str
+    text: str
