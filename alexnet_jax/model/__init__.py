@@ -1,0 +1,1 @@
+"""What the network is. Needs jax, flax and numpy only."""

@@ -1,0 +1,139 @@
+"""The operations of AlexNet that have no parameters. Images are NHWC."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax import numpy as jnp
+
+
+def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    """Max pooling without padding.
+
+    Args:
+      x: [batch, height, width, channels].
+      window: Height and width of the pooled region, in pixels. Overlapping where it exceeds ``stride``
+        (section 3.4 of the 2012 paper).
+      stride: Pixels between two regions.
+
+    Returns:
+      [batch, (height - window) // stride + 1, (width - window) // stride + 1, channels].
+    """
+    shape, strides = (1, window, window, 1), (1, stride, stride, 1)
+    return lax.reduce_window(x, -jnp.inf, lax.max, shape, strides, "VALID")
+
+
+# Maps up to this many pixels, 4 x 4, are convolved as a product of patches. XLA's convolutions are made for large
+# maps: on a CPU they take 15 to 20 times as long as the product for 64 images of 2 x 2 to 4 x 4 pixels, and become the
+# faster ones from 8 x 8.
+SMALL_MAP_PIXELS = 16
+
+
+def convolution(
+    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Any, **options: Any
+) -> jax.Array:
+    """Convolves NHWC with HWIO: ``lax.conv_general_dilated``, or one matrix product where the map is small.
+
+    Args:
+      x: [batch, height, width, in].
+      kernel: [kernel height, kernel width, in / groups, out].
+      strides: Of the two directions, in pixels.
+      padding: "SAME", "VALID" or ((top, bottom), (left, right)), in pixels.
+      **options: The others of ``lax.conv_general_dilated``.
+
+    Returns:
+      [batch, out height, out width, out], in the input's dtype.
+    """
+    groups = options.get("feature_group_count", 1)
+    if x.shape[1] * x.shape[2] > SMALL_MAP_PIXELS or groups > 1 or max(strides) > 1:
+        return lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    height, width = kernel.shape[:2]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:3], (height, width), strides, padding)
+    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    out_height, out_width = padded.shape[1] - height + 1, padded.shape[2] - width + 1
+    patches = [
+        padded[:, i : i + out_height, j : j + out_width]
+        for i in range(height)
+        for j in range(width)
+    ]
+    weights = kernel.reshape(-1, kernel.shape[-1])
+    products = jnp.matmul(
+        jnp.concatenate(patches, axis=-1), weights, preferred_element_type=jnp.float32
+    )
+    return products.astype(x.dtype)
+
+
+def local_response_norm(
+    x: jax.Array, *, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75
+) -> jax.Array:
+    """Local response normalisation across channels: ``x / (k + alpha * sum of x² over n channels) ** beta``.
+
+    Section 3.3 of the 2012 paper, with its constants. ``alpha`` multiplies the *sum*; PyTorch's and Caffe's layers
+    multiply the mean, so their ``alpha`` is ``n`` times this one.
+
+    Args:
+      x: [..., channels].
+      k: Added constant.
+      n: Neighbouring channels in the sum, centred on each channel and cut at the ends.
+      alpha: Weight of the sum.
+      beta: Exponent.
+
+    Returns:
+      Same shape and dtype; computed in float32.
+    """
+    ones = (1,) * (x.ndim - 1)
+    squares = jnp.square(x.astype(jnp.float32))
+    sums = lax.reduce_window(squares, 0.0, lax.add, (*ones, n), (*ones, 1), "SAME")
+    return (x / (k + alpha * sums) ** beta).astype(x.dtype)
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+    """Average pooling to ``size`` x ``size`` whatever the input size, over the same regions as PyTorch's.
+
+    Output i averages the inputs from floor(i * n / size) to ceil((i + 1) * n / size), of n. As this is linear in
+    each direction, it is written as two small matrix products.
+
+    Args:
+      x: [batch, height, width, channels].
+      size: Output height and width, in pixels.
+
+    Returns:
+      [batch, size, size, channels], in the input's dtype.
+    """
+    height, width = x.shape[1:3]
+    if (height, width) == (size, size):
+        return x
+    rows, columns = _averaging(height, size), _averaging(width, size)
+    pooled = jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x.astype(jnp.float32))
+    return pooled.astype(x.dtype)
+
+
+@functools.cache
+def _averaging(n: int, size: int) -> np.ndarray:
+    """Returns the [size, n] float32 matrix that averages n inputs into ``size`` adaptive regions."""
+    matrix = np.zeros((size, n), np.float32)
+    for i in range(size):
+        start, stop = i * n // size, -(-(i + 1) * n // size)
+        matrix[i, start:stop] = 1 / (stop - start)
+    return matrix
+
+
+def dropout(x: jax.Array, rate: float, keys: jax.Array) -> jax.Array:
+    """Zeroes each unit with probability ``rate`` and scales the rest by ``1 / (1 - rate)``.
+
+    Args:
+      x: [batch, features].
+      rate: Probability in [0, 1).
+      keys: [batch] PRNG keys, one an example, so that an example's mask does not depend on its neighbours.
+
+    Returns:
+      Same shape and dtype.
+    """
+    if rate == 0:
+        return x
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(kept, x / (1 - rate), jnp.zeros_like(x))
