@@ -1,0 +1,1 @@
+"""Where images come from: the host side. Never imports jax."""

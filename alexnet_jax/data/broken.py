@@ -1,0 +1,76 @@
+"""Images that cannot be read: named once, counted, replaced; too many stop the run."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from alexnet_jax.data.decode import UNREADABLE
+from alexnet_jax.data.sources.base import Source
+from alexnet_jax.errors import RequestError
+
+_log = logging.getLogger(__name__)
+_Loaded = TypeVar("_Loaded")
+LISTED = 20  # of the broken images, in the message that stops a run
+
+
+class BrokenImages:
+    """The unreadable images met in one split so far; shared by the threads that decode."""
+
+    def __init__(self, split: str, num_examples: int, max_fraction: float):
+        """Starts with none.
+
+        Args:
+          split: "train" or "eval".
+          num_examples: Size of the split.
+          max_fraction: More than this share of them stops the run.
+        """
+        self._split, self._num_examples, self._max_fraction = split, num_examples, max_fraction
+        self._found: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def count(self) -> int:
+        """Different images found broken."""
+        return len(self._found)
+
+    def first_readable(self, source: Source, index: int, load: Callable[[int], _Loaded]) -> _Loaded:
+        """Returns ``load`` of example ``index``, or of the next one (from the start again after the last) that loads.
+
+        Raises:
+          RequestError: If more images are broken than may be.
+        """
+        for offset in range(self._num_examples):
+            place = (index + offset) % self._num_examples
+            if place in self._found:
+                continue
+            try:
+                return load(place)
+            except UNREADABLE as error:
+                self._add(place, f"{describe(source, place)} ({error})")
+        raise RequestError(self._too_many())
+
+    def _add(self, index: int, text: str) -> None:
+        with self._lock:
+            if index in self._found:
+                return
+            self._found[index] = text
+        _log.warning("broken image, replaced by the next readable one: %s", text)
+        if self.count > self._max_fraction * self._num_examples:
+            raise RequestError(self._too_many())
+
+    def _too_many(self) -> str:
+        listed = sorted(self._found.values())
+        more = [f"  and {len(listed) - LISTED} more"] if len(listed) > LISTED else []
+        lines = [f"  {text}" for text in listed[:LISTED]] + more
+        text = (
+            f"{len(listed)} of the {self._num_examples} {self._split} images cannot be read, more than "
+            f"data.max_broken_fraction={self._max_fraction:g} allows; mend or remove them, or raise it:"
+        )
+        return "\n".join([text, *lines])
+
+
+def describe(source: Source, index: int) -> str:
+    """Returns what a person finds an example by: its file, where the source knows it."""
+    name = getattr(source, "describe", None)
+    return name(index) if name is not None else f"example {index}"

@@ -1,0 +1,102 @@
+"""Looks at the data before a run: what is wrong with labels, images and splits."""
+
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_jax.data import decode
+from alexnet_jax.data.broken import describe
+from alexnet_jax.data.sources.base import InMemory, Source
+from alexnet_jax.data.sources.folder import FolderSource
+
+SAMPLES = 8  # images tried in each split; one that decodes is enough
+LISTED = 3
+
+
+def find_problems(sources: dict[str, Source]) -> list[str]:
+    """Returns a sentence for each thing wrong with the data.
+
+    That labels come in runs of one class is none: training shuffles all examples anew in every epoch.
+
+    Args:
+      sources: By split.
+    """
+    problems = [
+        text for split, source in sources.items() for text in _label_problems(split, source)
+    ]
+    problems += [
+        text for split, source in sources.items() for text in _sample_problems(split, source)
+    ]
+    train, test = sources["train"], sources["eval"]
+    if isinstance(train, FolderSource) and isinstance(test, FolderSource):
+        problems += _shared_problems(train, test)
+    return problems
+
+
+def class_counts(source: Source) -> np.ndarray | None:
+    """Returns how many examples each class has, [num_classes]; None where only reading everything would tell."""
+    labels = getattr(source, "labels", None)
+    return None if labels is None else np.bincount(labels, minlength=source.num_classes)
+
+
+def _label_problems(split: str, source: Source) -> list[str]:
+    labels = getattr(source, "labels", None)
+    if labels is None or not len(labels):
+        return []
+    wrong = np.flatnonzero((labels < 0) | (labels >= source.num_classes))
+    if not len(wrong):
+        return []
+    first = int(wrong[0])
+    return [
+        (
+            f"{len(wrong)} of the {len(labels)} {split} labels are not in 0 to {source.num_classes - 1}; the first is "
+            f"{labels[first]}, of {describe(source, first)}. Mend the labels."
+        )
+    ]
+
+
+def _sample_problems(split: str, source: Source) -> list[str]:
+    if isinstance(source, InMemory):
+        return []
+    places = np.unique(np.linspace(0, len(source) - 1, SAMPLES).astype(int)).tolist()
+    reasons = []
+    for place in places:
+        try:
+            decode.open_image(source[place]["image"])
+        except decode.UNREADABLE as error:
+            reasons.append(f"{describe(source, place)} ({error})")
+        else:
+            return []
+    return [
+        (
+            f"none of {len(places)} {split} images tried can be read: {'; '.join(reasons[:LISTED])}. Are these images, "
+            "and was the copy complete?"
+        )
+    ]
+
+
+def _shared_problems(train: FolderSource, test: FolderSource) -> list[str]:
+    """Looks for files of the same name and content in both splits."""
+    by_name = {path.rpartition("/")[2]: path for path in test.paths}
+    shared = []
+    for path in train.paths:
+        other = by_name.get(path.rpartition("/")[2])
+        if other is not None and _same(train.root / path, test.root / other):
+            shared.append(path)
+    if not shared:
+        return []
+    listed = ", ".join(shared[:LISTED]) + ", ..." * (len(shared) > LISTED)
+    return [
+        (
+            f"{len(shared)} images are in the training and in the evaluation data ({listed}); accuracy on images "
+            "trained on means nothing. Remove them from one of the two."
+        )
+    ]
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        same_size = one.stat().st_size == other.stat().st_size
+        return same_size and one.read_bytes() == other.read_bytes()
+    except OSError:  # what cannot be read is noted when it is met
+        return False

@@ -1,0 +1,80 @@
+"""Lists a tree of images, one folder a class, and remembers the list while the tree stays the same."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from alexnet_jax.data.sources.base import digest
+
+EXTENSIONS = (".jpeg", ".jpg", ".png")
+CACHED_FROM = 10_000  # images; fewer are listed in less time than it takes to read a cache
+# A folder changed so shortly before the scan may change again without its time showing it (network file systems count
+# whole seconds).
+SETTLED_SECONDS = 2.0
+
+
+def list_images(
+    root: Path, class_names: tuple[str, ...], cache: Path | None
+) -> tuple[list[str], list[int]]:
+    """Returns each image's path relative to ``root`` and its label, sorted by class and name.
+
+    Args:
+      root: Of the class folders.
+      class_names: Of the folders, by label.
+      cache: A file to keep a long list in, in a directory of the run; None keeps none. It is valid while every class
+        folder has the modification time it had: adding, removing or renaming a file changes that.
+    """
+    times = [(root / name).stat().st_mtime_ns for name in class_names]
+    signature = digest([str(root.absolute()), json.dumps([class_names, times])])
+    names = _read(cache, signature) if cache else None
+    if names is None:
+        started = time.time()
+        names = _scan(root, class_names)
+        settled = max(times, default=0) / 1e9 < started - SETTLED_SECONDS
+        if cache and settled and sum(map(len, names)) >= CACHED_FROM:
+            _write(cache, {"signature": signature, "names": names})
+    paths = [f"{name}/{file}" for name, own in zip(class_names, names, strict=True) for file in own]
+    labels = [label for label, own in enumerate(names) for _ in own]
+    return paths, labels
+
+
+def images(folder: Path) -> Iterator[str]:
+    """Yields the names of a folder's images."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.lower().endswith(EXTENSIONS):
+                yield entry.name
+
+
+def _scan(root: Path, class_names: tuple[str, ...]) -> list[list[str]]:
+    console = Console(stderr=True)
+    shown = track(
+        class_names,
+        description=f"listing {root}",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    return [sorted(images(root / name)) for name in shown]
+
+
+def _read(cache: Path, signature: str) -> list[list[str]] | None:
+    if not cache.is_file():
+        return None
+    kept = json.loads(cache.read_text())
+    return kept["names"] if kept["signature"] == signature else None
+
+
+def _write(cache: Path, value: dict[str, Any]) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_name(
+        f"{cache.name}.{os.getpid()}.tmp"
+    )  # each process of a run writes it
+    temporary.write_text(json.dumps(value))
+    os.replace(temporary, cache)

@@ -1,0 +1,113 @@
+"""A folder of images, one sub-folder a class: ImageNet's usual layout."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_jax.data.listing import EXTENSIONS, images, list_images
+from alexnet_jax.data.sources.base import Example, SourceSettings, digest
+from alexnet_jax.errors import RequestError
+
+FOLDERS = {"train": "train", "eval": "val"}
+
+HOW_TO = """\
+ImageNet (ILSVRC 2012) is free for research but must be requested:
+  1. register at https://image-net.org and download ILSVRC2012_img_train.tar (138 GB) and ILSVRC2012_img_val.tar (6 GB);
+  2. unpack them as DIR/train/n01440764/*.JPEG and DIR/val/n01440764/*.JPEG, one folder a class;
+  3. pass --config.data.path=DIR.
+Without the data: --config configs/imagenet.py:smoke trains the same network for a few steps on made images."""
+
+
+class FolderSource:
+    """Encoded images below a directory; a label is the class folder's place in sorted order.
+
+    Attributes:
+      root: The directory of the split.
+      paths: Each image, relative to ``root``.
+      labels: [n] int32.
+      class_names: The class folders' names.
+    """
+
+    def __init__(
+        self, root: Path, paths: list[str], labels: np.ndarray, class_names: tuple[str, ...]
+    ):
+        self.root, self.paths, self.labels, self.class_names = root, paths, labels, class_names
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the labels come from."""
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Example:
+        return {
+            "image": (self.root / self.paths[index]).read_bytes(),
+            "label": int(self.labels[index]),
+        }
+
+    def describe(self, index: int) -> str:
+        """Returns the file of an example, for messages."""
+        return str(self.root / self.paths[index])
+
+    def fingerprint(self) -> str:
+        """Returns a digest of every file's path and size."""
+        sizes = (f"{path} {(self.root / path).stat().st_size}\n" for path in self.paths)
+        return digest(["".join(sizes)])
+
+
+def open_split(settings: SourceSettings, split: str) -> FolderSource:
+    """Opens ``path/train`` or ``path/val``, listed by ``train_list.txt`` or ``val_list.txt`` where there is one.
+
+    Raises:
+      RequestError: If the directory is missing, empty, or has images but no class folders.
+    """
+    if not settings.path:
+        raise RequestError(f"data.source='folder' needs data.path.\n{HOW_TO}")
+    folder = FOLDERS[split]
+    root = Path(settings.path) / folder
+    if not root.is_dir():
+        raise RequestError(f"data.path={settings.path!r} has no folder {folder}/.\n{HOW_TO}")
+    class_names = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    if not class_names:
+        raise RequestError(_no_classes(root))
+    list_file = Path(settings.path) / f"{folder}_list.txt"
+    if list_file.is_file():
+        paths, labels = _read_list(list_file, root, len(class_names))
+    else:
+        cache = Path(settings.cache_dir) / f"{folder}-listing.json" if settings.cache_dir else None
+        paths, labels = list_images(root, class_names, cache)
+    if not paths:
+        raise RequestError(
+            f"{root} has class folders but no image ({', '.join(EXTENSIONS)}) in them; unpack the images there."
+        )
+    return FolderSource(root, paths, np.array(labels, np.int32), class_names)
+
+
+def _read_list(list_file: Path, root: Path, num_classes: int) -> tuple[list[str], list[int]]:
+    """Reads lines "relative/path label"; paths are relative to the split's folder or to its parent."""
+    paths, labels = [], []
+    for number, line in enumerate(list_file.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        path, _, label = line.rpartition(" ")
+        if not path or not label.isdecimal() or int(label) >= num_classes:
+            raise RequestError(
+                f"{list_file}, line {number}: got {line!r}; a line is 'relative/path label' with a label from 0 to "
+                f"{num_classes - 1} (there are {num_classes} class folders)."
+            )
+        paths.append(path.removeprefix(f"{root.name}/"))
+        labels.append(int(label))
+    return paths, labels
+
+
+def _no_classes(root: Path) -> str:
+    if any(True for _ in images(root)):
+        return (
+            f"{root} holds images but no class folders, so their classes are unknown. Move each image into a folder "
+            "named after its class (for ImageNet's validation set: by the synset listed in "
+            "ILSVRC2012_validation_ground_truth.txt of the development kit), e.g. val/n01440764/*.JPEG."
+        )
+    return f"{root} is empty.\n{HOW_TO}"

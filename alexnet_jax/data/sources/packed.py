@@ -1,0 +1,134 @@
+"""Packed data sets: images decoded once, in memory-mapped files of uint8 pixels. ``data/pack.py`` writes them."""
+
+import concurrent.futures
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.data.sources.base import Example, SourceSettings, digest
+from alexnet_jax.errors import RequestError
+
+MANIFEST_FILE = "manifest.json"
+FORMAT = 1
+READERS = 8  # threads that copy rows; on pages not yet in memory each waits for the disk
+
+
+class PackedSource:
+    """A view of a packed data set, e.g. its training images.
+
+    Attributes:
+      labels: [n] int32.
+      shapes: [n, 2] int32, the height and width each image had before it was packed; None where it kept its shape.
+      class_names: By label.
+    """
+
+    def __init__(self, root: Path, manifest: dict[str, Any], view: str):
+        """Maps a view's shards.
+
+        Args:
+          root: The directory of the packed data set.
+          manifest: Its manifest.
+          view: A key of the manifest's "views".
+        """
+        described = manifest["views"][view]
+        shape = tuple(described["image_shape"])
+        self._shards = [
+            np.memmap(root / shard["file"], np.uint8, "r", shape=(shard["examples"], *shape))
+            for shard in described["shards"]
+        ]
+        self._shard_examples = described["shards"][0]["examples"]
+        self._digest = digest([json.dumps(described, sort_keys=True)])
+        self._pool = concurrent.futures.ThreadPoolExecutor(READERS, "alexnet-gather")
+        self.image_shape = shape
+        self.labels = np.load(root / described["labels"]["file"])
+        shapes = described["shapes"]
+        self.shapes = np.load(root / shapes["file"]) if shapes else None
+        self.class_names = tuple(manifest["class_names"])
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the labels come from."""
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Example:
+        shard, place = divmod(index, self._shard_examples)
+        return {"image": np.array(self._shards[shard][place]), "label": int(self.labels[index])}
+
+    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the images and labels at ``indices``; several threads copy the rows."""
+        images = np.empty((len(indices), *self.image_shape), np.uint8)
+        shards, places = np.divmod(indices, self._shard_examples)
+
+        def copy(rows: range) -> None:
+            for row in rows:
+                images[row] = self._shards[shards[row]][places[row]]
+
+        length = math.ceil(len(indices) / READERS)
+        parts = [
+            range(start, min(start + length, len(indices)))
+            for start in range(0, len(indices), length)
+        ]
+        list(self._pool.map(copy, parts))
+        return images, self.labels[indices]
+
+    def fingerprint(self) -> str:
+        """Returns a digest of the checksums in the manifest; the files themselves are not read."""
+        return self._digest
+
+
+def open_split(settings: SourceSettings, split: str) -> PackedSource:
+    """Opens the training images, or the evaluation images as ``settings.eval_protocol`` sees them.
+
+    Raises:
+      RequestError: If ``settings.path`` is no complete packed data set, or a file is missing or cut short.
+    """
+    root = Path(settings.path)
+    manifest = read_manifest(root)
+    for name, file in files(manifest).items():
+        size = (root / name).stat().st_size if (root / name).is_file() else None
+        if size != file["bytes"]:
+            raise RequestError(
+                f"{root / name} {'is missing' if size is None else f'has {size} bytes'}; the manifest says "
+                f"{file['bytes']}. Copy it again, or pack again into another directory."
+            )
+    view = split
+    if split == "eval" and "eval" not in manifest["views"]:
+        view = "eval_squash" if settings.eval_protocol == "squash" else "eval_center"
+    return PackedSource(root, manifest, view)
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+    """Returns the manifest of a complete packed data set.
+
+    Raises:
+      RequestError: If there is none, or another version wrote it.
+    """
+    file = root / MANIFEST_FILE
+    if not file.is_file():
+        raise RequestError(
+            f"data.path={str(root)!r} is no packed data set: it has no {MANIFEST_FILE}. Make one, or finish one that "
+            "was interrupted: python -m alexnet_jax pack SOURCE OUT."
+        )
+    manifest = json.loads(file.read_text())
+    if manifest["format"] != FORMAT:
+        raise RequestError(
+            f"{file} is of format {manifest['format']}, this version reads {FORMAT}; pack again."
+        )
+    return manifest
+
+
+def files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the size ("bytes") and checksum ("sha256") of every file, by its name."""
+    views = manifest["views"].values()
+    return {
+        file["file"]: file
+        for view in views
+        for file in (*view["shards"], view["labels"], view["shapes"])
+        if file is not None
+    }

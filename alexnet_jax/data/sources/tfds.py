@@ -1,0 +1,210 @@
+"""TensorFlow Datasets in ArrayRecord files, their images left encoded; reading needs no TensorFlow."""
+
+import concurrent.futures
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.data.decode import open_image
+from alexnet_jax.data.sources.base import ArraySource, Example, Source, SourceSettings, digest
+from alexnet_jax.data.sources.tfrecord import TfrecordFiles
+from alexnet_jax.errors import RequestError
+
+DEFAULT_DIRECTORY = "~/tensorflow_datasets"  # TFDS's own
+METADATA_FILE = "dataset_info.json"
+# ImageNet's "test" has no labels, so where there is a validation split it comes first.
+EVAL_SPLITS = ("validation", "test")
+# Up to this, images that are all of one size are decoded once, at the start: CIFAR-10 takes 154 MB.
+IN_MEMORY_BYTES = 2**30
+PREPARE = "bash scripts/prepare_tfds.sh"
+
+
+class TfdsSource:
+    """One split of a TFDS data set, each image as the bytes of its file."""
+
+    def __init__(self, builder: Any, split: str, examples: Any):
+        """Wraps examples that TFDS reads.
+
+        Args:
+          builder: TFDS's, of the prepared data set.
+          split: In TFDS's notation.
+          examples: A sequence of dicts, each with its image left encoded.
+        """
+        self._info, self._split, self._examples = builder.info, split, examples
+        self._image, self._label = _keys(builder.info)
+        self.class_names = tuple(builder.info.features[self._label].names)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the labels come from."""
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        example = self._examples[index]
+        return {"image": example[self._image], "label": int(example[self._label])}
+
+    def describe(self, index: int) -> str:
+        """Returns the place of an example and, where it is recorded, its file's name."""
+        place = f"{self._info.full_name} {self._split}, example {index}"
+        name = self._examples[index].get("file_name")
+        return f"{place}, {name.decode()}" if name else place
+
+    def fingerprint(self) -> str:
+        """Returns a digest of the data set's name and version, the split and the sizes of its shards."""
+        splits = [self._info.splits[name] for name in sorted(self._info.splits)]
+        sizes = [f"{split.name} {split.shard_lengths} {split.num_bytes}\n" for split in splits]
+        return digest([f"{self._info.full_name} {self._split}\n", *sizes])
+
+
+def open_split(settings: SourceSettings, split: str) -> Source:
+    """Opens a split of the data set ``settings.name`` below ``settings.path``, or of the one prepared in that path.
+
+    Raises:
+      RequestError: If it is missing, not in ArrayRecord, or not of images and labels.
+    """
+    builder, name = _open_builder(settings, split)
+    if "array_record" not in _formats(builder):
+        where = builder.info.data_dir
+        raise RequestError(
+            f"{where} was prepared as {', '.join(_formats(builder))}, which cannot be read in random order; convert it "
+            f"once: python -m alexnet_jax pack tfds:{builder.info.full_name}@{where} OUT, and train with "
+            "--config.data.source=packed --config.data.path=OUT."
+        )
+    _allow_open_files(builder.info.splits[name].num_shards)
+    skip = _skip_decoding(builder.info)
+    examples = builder.as_data_source(name, decoders=skip)
+    return _decoded_if_small(builder, TfdsSource(builder, name, examples))
+
+
+def open_for_packing(settings: SourceSettings, split: str) -> Source:
+    """Opens a split as ``open_split`` does, and also one prepared as TFRecord.
+
+    Raises:
+      RequestError: If it is missing, or not of images and labels.
+    """
+    builder, name = _open_builder(settings, split)
+    if "array_record" in _formats(builder) or "tfrecord" not in _formats(builder):
+        return open_split(settings, split)
+    skip = _skip_decoding(builder.info)
+    records = TfrecordFiles(builder.info.splits[name].file_instructions)
+    features = builder.info.features
+
+    def parse(record: bytes) -> dict[str, Any]:
+        return features.deserialize_example_np(record, decoders=skip)
+
+    return _decoded_if_small(builder, TfdsSource(builder, name, _Deserialized(records, parse)))
+
+
+class _Deserialized:
+    """A sequence of records, each put through ``parse`` when it is asked for."""
+
+    def __init__(self, records: Any, parse: Any):
+        self._records, self._parse = records, parse
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._parse(self._records[index])
+
+
+def _open_builder(settings: SourceSettings, split: str) -> tuple[Any, str]:
+    """Returns TFDS's builder of the prepared data set and the name of the split in it."""
+    import tensorflow_datasets
+
+    builder = tensorflow_datasets.builder_from_directory(_find(settings))
+    _keys(builder.info)
+    there = list(builder.info.splits)
+    wanted = settings.train_split if split == "train" else settings.eval_split
+    if not wanted:
+        wanted = next((name for name in EVAL_SPLITS if name in there), "")
+    if wanted.partition("[")[0] not in there:
+        raise RequestError(
+            f"data.{split}_split={wanted!r}: {builder.info.full_name} in {builder.info.data_dir} has the splits "
+            f"{', '.join(there)}; name one of them."
+        )
+    return builder, wanted
+
+
+def _find(settings: SourceSettings) -> Path:
+    """Returns the directory of the prepared data set, the newest version where none is named."""
+    root = Path(settings.path or DEFAULT_DIRECTORY).expanduser()
+    if (root / METADATA_FILE).is_file():
+        return root
+    if not settings.name:
+        raise RequestError(
+            "data.source='tfds' needs data.name, e.g. --config.data.name=imagenet2012, or a data.path that holds "
+            f"{METADATA_FILE}; got data.path={settings.path!r}."
+        )
+    name, _, version = settings.name.partition(":")
+    found = [file.parent for file in (root / name).glob(f"**/{METADATA_FILE}")]
+    found = [path for path in found if version in ("", path.name)]
+    if not found:
+        raise RequestError(
+            f"there is no prepared data set {settings.name!r} in {root}; prepare it from the archives you downloaded "
+            f"(it needs pip install 'alexnet-jax[prepare]'): {PREPARE} {name} ARCHIVES {root}"
+        )
+    if len({path.parent for path in found}) > 1:
+        configs = sorted(str(path.parent.relative_to(root)) for path in found)
+        raise RequestError(
+            f"data.name={settings.name!r} has several configurations in {root}; name one: {', '.join(configs)}."
+        )
+    return max(
+        found, key=lambda path: [int(n) if n.isdecimal() else 0 for n in path.name.split(".")]
+    )
+
+
+def _formats(builder: Any) -> list[str]:
+    return sorted(file_format.value for file_format in builder.info.available_file_formats())
+
+
+def _keys(info: Any) -> tuple[str, str]:
+    """Returns the names of the image and of the label among the features."""
+    keys = info.supervised_keys or ("image", "label")
+    kinds = [type(info.features[key]).__name__ for key in keys if key in info.features]
+    if kinds != ["Image", "ClassLabel"]:
+        raise RequestError(
+            f"{info.full_name} is not for image classification: {', '.join(keys)} should be an image and a class "
+            "label; choose another data.name."
+        )
+    return keys
+
+
+def _skip_decoding(info: Any) -> dict[str, Any]:
+    import tensorflow_datasets
+
+    return {_keys(info)[0]: tensorflow_datasets.decode.SkipDecoding()}
+
+
+def _allow_open_files(shards: int) -> None:
+    """Raises the process's soft limit: every shard stays open, and ImageNet has 1,024, a usual limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 4 * shards + 1024
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        new = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(new, soft), hard))
+
+
+def _decoded_if_small(builder: Any, source: TfdsSource) -> Source:
+    """Returns the source, as arrays where its images are all of one size and take little memory."""
+    height, width, _ = builder.info.features[_keys(builder.info)[0]].shape
+    if height is None or width is None or len(source) * height * width * 3 > IN_MEMORY_BYTES:
+        return source
+    images = np.empty((len(source), height, width, 3), np.uint8)
+    labels = np.empty(len(source), np.int32)
+
+    def load(index: int) -> None:
+        example = source[index]
+        images[index] = np.asarray(open_image(example["image"]))
+        labels[index] = example["label"]
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(load, range(len(source))):
+            pass
+    return ArraySource(images, labels, source.class_names)
