@@ -1,0 +1,66 @@
+"""``python -m alexnet_jax.backend.examination``, a child of the doctor: runs checks one after the other."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jaxlib
+
+from alexnet_jax.backend import child
+from alexnet_jax.backend.activate import start
+from alexnet_jax.backend.checks import UNSUPPORTED, Check
+from alexnet_jax.backend.platforms import Backend
+from alexnet_jax.errors import RequestError
+
+
+def answer(request: child.Message, report: Callable[[child.Message], None]) -> None:
+    """Starts the backend, says what is there, and reports every check when it begins and what came of it."""
+    try:
+        devices = start(Backend(**request["backend"])) if request["backend"] else jax.devices()
+    except RequestError as error:
+        report({"refused": str(error)})
+        return
+    report({"platforms": _platforms(devices), "versions": _versions(devices[0])})
+    for catalogue in request["catalogues"]:
+        for check in importlib.import_module(catalogue).CHECKS:
+            if check.name not in request["skip"]:
+                report({"begun": check.name, "needed": check.needed})
+                report(_result(check, devices))
+    report({"done": True})
+
+
+def _result(check: Check, devices: Sequence[jax.Device]) -> child.Message:
+    try:
+        status, detail = check.run(devices)
+    except Exception as error:  # whatever a plugin raises: it cannot do this
+        lines = str(error).splitlines() or [""]
+        status, detail = UNSUPPORTED, f"{type(error).__name__}: {lines[0]}"
+    return {"name": check.name, "status": status, "detail": detail, "needed": check.needed}
+
+
+def _platforms(devices: Sequence[jax.Device]) -> dict[str, Any]:
+    present = [list(devices)]
+    if devices[0].platform != "cpu":
+        present.append(jax.devices("cpu"))
+    return {
+        group[0].platform: {
+            "kind": group[0].device_kind,
+            "count": len(group),
+            "version": " ".join(group[0].client.platform_version.split()),
+        }
+        for group in present
+    }
+
+
+def _versions(device: jax.Device) -> dict[str, str]:
+    versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+    client: Any = device.client
+    if hasattr(client, "pjrt_c_api_minor_version"):  # plugins only
+        major, minor = client.pjrt_c_api_major_version, client.pjrt_c_api_minor_version
+        versions["pjrt"] = f"{major}.{minor}"
+    return versions
+
+
+if __name__ == "__main__":
+    child.serve(answer)
