@@ -1,0 +1,93 @@
+"""Settings from the command line.
+
+ml_collections' own flags stop at the first fault; a person wants all of them.
+"""
+
+import ast
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alexnet_jax.config.keys import all_keys, unknown_key
+from alexnet_jax.errors import Fault, RequestError
+
+
+def override(config: ConfigDict, assignments: Iterable[tuple[str, str]]) -> list[Fault]:
+    """Sets keys from text and returns what could not be set.
+
+    ml_collections' own flags stop at the first fault; a person wants all of them.
+
+    Args:
+      config: Changed in place.
+      assignments: (dotted key, text) pairs.
+    """
+    faults = []
+    for key, text in assignments:
+        try:
+            _assign(config, key, text)
+        except RequestError as error:
+            faults.append(Fault(key, str(error)))
+    return faults
+
+
+def _assign(config: ConfigDict, key: str, text: str) -> None:
+    *parents, name = key.split(".")
+    section: Any = config
+    for parent in parents:
+        section = section[parent] if isinstance(section, ConfigDict) and parent in section else None
+    if not isinstance(section, ConfigDict):
+        raise RequestError(unknown_key(config, key))
+    if not section.is_locked:
+        section[name] = _literal(text)
+        return
+    if name not in section:
+        raise RequestError(unknown_key(config, key))
+    kind = section.get_type(name)
+    if kind is ConfigDict:
+        raise RequestError(
+            f"--config.{key} is a section; set its keys, e.g. {all_keys(config, key)[0]}."
+        )
+    try:
+        section[name] = _PARSERS[kind](text)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise RequestError(
+            f"--config.{key}={text!r} is not {_KIND_NAMES[kind]} (the default is {section[name]!r})."
+        ) from error
+
+
+def _parse_bool(text: str) -> bool:
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
+        raise ValueError(text)
+    return values[text.lower()]
+
+
+def _parse_tuple(text: str) -> tuple[Any, ...]:
+    value = ast.literal_eval(text)
+    if not isinstance(value, tuple | list):
+        raise ValueError(text)
+    return tuple(float(number) for number in value)
+
+
+_PARSERS: dict[type, Callable[[str], Any]] = {
+    bool: _parse_bool,
+    int: int,
+    float: float,
+    str: str,
+    tuple: _parse_tuple,
+}
+_KIND_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a tuple of numbers",
+}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,69 @@
+"""Reading recipes: files that define ``get_config``."""
+
+import importlib.util
+import inspect
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from alexnet_jax.errors import RequestError
+
+
+def load(path_and_argument: str) -> ConfigDict:
+    """Runs a configuration file's ``get_config``.
+
+    Args:
+      path_and_argument: ``FILE`` or ``FILE:ARGUMENT``; the argument is passed to ``get_config``.
+
+    Raises:
+      RequestError: If there is no such file, or it fails.
+    """
+    path_text, separator, argument = path_and_argument.partition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        raise RequestError(
+            f"--config={path_text!r}: there is no such file; the recipes are in configs/."
+        )
+    spec = importlib.util.spec_from_file_location("alexnet_jax_recipe", path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"--config={path_text!r} is not a Python file (.py).")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        arguments = [argument] if separator else []
+        inspect.signature(module.get_config).bind(*arguments)
+        config = module.get_config(*arguments)
+    except RequestError as error:
+        raise RequestError(f"{path_and_argument}: {error}") from error
+    except Exception as error:  # the file is the user's own program
+        raise RequestError(f"{path_text} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise RequestError(
+            f"{path_text}: get_config() returned {type(config).__name__}, not a ConfigDict; begin with "
+            "alexnet_jax.config.default_config()."
+        )
+    return config
+
+
+def switches(argument: str, *allowed: str) -> frozenset[str]:
+    """Splits a recipe's argument, e.g. "smoke,float32", and checks each word.
+
+    Raises:
+      RequestError: If a word is not among ``allowed``.
+    """
+    words = frozenset(word for word in argument.split(",") if word)
+    if unknown := words.difference(allowed):
+        raise RequestError(
+            f"unknown argument {', '.join(sorted(unknown))}; this recipe takes {', '.join(allowed)}."
+        )
+    return words
+
+
+def smoke(config: ConfigDict) -> None:
+    """Shrinks a recipe to a few steps on made images; the network and the rest of the recipe stay."""
+    config.data.source = "synthetic"
+    config.data.synthetic_examples = 16
+    config.batch_size = 8
+    config.num_epochs = 1
+    config.log_every_steps = 1
+    config.schedule.warmup_epochs = min(config.schedule.warmup_epochs, 0.5)

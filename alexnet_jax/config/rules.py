@@ -1,0 +1,167 @@
+"""What a valid configuration is: one table a kind of rule, and the rules between settings."""
+
+import functools
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alexnet_jax.config.keys import get
+from alexnet_jax.data.decode import PROTOCOLS
+from alexnet_jax.data.sources import SOURCES
+from alexnet_jax.errors import Fault
+from alexnet_jax.model.variants import VARIANTS, get_variant
+from alexnet_jax.train.loss_scale import MODES as LOSS_SCALE_MODES
+from alexnet_jax.train.losses import SMOOTHING_FORMS
+from alexnet_jax.train.optimizer import DECAY_MASKS
+from alexnet_jax.train.parallel import STRATEGIES
+from alexnet_jax.train.parts import DTYPES
+from alexnet_jax.train.plateau import METRICS as PLATEAU_METRICS
+from alexnet_jax.train.resident import SETTINGS as RESIDENT_SETTINGS
+from alexnet_jax.train.schedules import SCHEDULES
+
+CROPS = ("none", "pad", "random", "random_resized")
+
+CHOICES: dict[str, Iterable[str]] = {
+    "model.variant": VARIANTS,
+    "model.precision": ("auto", *DTYPES),
+    "data.source": SOURCES,
+    "augment.crop": CROPS,
+    "data.resident": RESIDENT_SETTINGS,
+    "eval.protocol": PROTOCOLS,
+    "optimizer.decay_mask": DECAY_MASKS,
+    "optimizer.loss_scale": LOSS_SCALE_MODES,
+    "optimizer.label_smoothing_form": SMOOTHING_FORMS,
+    "schedule.name": SCHEDULES,
+    "schedule.plateau_metric": PLATEAU_METRICS,
+    "parallelism": ("auto", *STRATEGIES),
+}
+
+AT_LEAST: dict[str, float] = {
+    "seed": 0,
+    "batch_size": 1,
+    "num_epochs": 1,
+    "log_every_steps": 1,
+    "eval_every_epochs": 0,
+    "model.num_classes": 2,
+    "data.num_threads": 0,
+    "data.synthetic_examples": 1,
+    "augment.crop_padding_pixels": 0,
+    "optimizer.learning_rate": 0,
+    "augment.pca_noise": 0,
+    "augment.mixup_alpha": 0,
+    "augment.cutmix_alpha": 0,
+    "optimizer.weight_decay": 0,
+    "optimizer.accumulate_steps": 1,
+    "optimizer.clip_norm": 0,
+    "optimizer.loss_scale_value": 1,
+    "schedule.plateau_patience": 0,
+    "schedule.plateau_min_learning_rate": 0,
+    "schedule.warmup_epochs": 0,
+    "checkpoint.every_epochs": 0,
+    "checkpoint.every_steps": 0,
+    "checkpoint.keep": 1,
+}
+
+FRACTIONS = (  # in [0, 1)
+    "model.dropout_rate",
+    "augment.color_jitter",
+    "optimizer.momentum",
+    "optimizer.label_smoothing",
+    "optimizer.ema_decay",
+    "schedule.plateau_factor",
+    "schedule.plateau_threshold",
+)
+
+
+RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("augment.flip_probability", "a number in [0, 1]", lambda v: 0 <= v <= 1),
+    ("data.max_broken_fraction", "a number in [0, 1]", lambda v: 0 <= v <= 1),
+    ("data.mean", "three numbers: R, G and B on the 0-1 scale", lambda v: len(v) == 3),
+    (
+        "data.std",
+        "three numbers above 0: R, G and B on the 0-1 scale",
+        lambda v: len(v) == 3 and min(v) > 0,
+    ),
+    (
+        "augment.crop_area",
+        "two fractions, 0 < low <= high <= 1",
+        lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1,
+    ),
+    (
+        "augment.crop_aspect",
+        "two ratios, 0 < low <= high",
+        lambda v: len(v) == 2 and 0 < v[0] <= v[1],
+    ),
+    ("schedule.step_epochs", "a number above 0", lambda v: v > 0),
+    ("schedule.step_fractions", "fractions of the run", lambda v: all(0 < part < 1 for part in v)),
+)
+
+
+def validate(config: ConfigDict) -> list[Fault]:
+    """Returns everything wrong with a configuration; an empty list for a valid one."""
+    faults = [*_choice_faults(config), *_range_faults(config)]
+    if config.optimizer.nesterov and config.optimizer.momentum == 0:
+        text = "optimizer.nesterov=True needs optimizer.momentum above 0."
+        faults.append(Fault("optimizer.nesterov", text))
+    if config.schedule.warmup_epochs > config.num_epochs:
+        text = (
+            f"schedule.warmup_epochs={config.schedule.warmup_epochs} is longer than the run, "
+            f"num_epochs={config.num_epochs}."
+        )
+        faults.append(Fault("schedule.warmup_epochs", text))
+    if config.schedule.name == "plateau" and config.eval_every_epochs == 0:
+        text = "schedule.name='plateau' follows the evaluations; use eval_every_epochs=1 or more."
+        faults.append(Fault("eval_every_epochs", text))
+    if config.eval.use_ema and config.optimizer.ema_decay == 0:
+        text = "eval.use_ema=True needs an average; use e.g. optimizer.ema_decay=0.9999."
+        faults.append(Fault("eval.use_ema", text))
+    if config.model.variant in VARIANTS:
+        faults += _size_faults(config)
+    return faults
+
+
+def _choice_faults(config: ConfigDict) -> list[Fault]:
+    return [
+        Fault(key, f"{key}={get(config, key)!r} is unknown; use one of: {', '.join(choices)}.")
+        for key, choices in CHOICES.items()
+        if get(config, key) not in choices
+    ]
+
+
+def _range_faults(config: ConfigDict) -> list[Fault]:
+    rules: list[tuple[str, str, Callable[[Any], bool]]] = [
+        *(
+            (key, f"at least {least:g}", functools.partial(operator.le, least))
+            for key, least in AT_LEAST.items()
+        ),
+        *((key, "a number in [0, 1)", lambda value: 0 <= value < 1) for key in FRACTIONS),
+        *RULES,
+    ]
+    return [
+        Fault(key, f"{key}={get(config, key)} is not possible; use {rule}.")
+        for key, rule, holds in rules
+        if get(config, key) is not None and not holds(get(config, key))
+    ]
+
+
+def _size_faults(config: ConfigDict) -> list[Fault]:
+    variant = get_variant(config.model.variant)
+    size = config.data.image_size or variant.image_size
+    least = variant.smallest_image_size()
+    faults = []
+    if size < least:
+        text = f"data.image_size={size} is too small for {variant.name!r}; use at least {least}."
+        faults.append(Fault("data.image_size", text))
+    resized = {"eval.resize_pixels": config.eval.resize_pixels}
+    if config.augment.crop == "random":
+        resized["augment.crop_resize_pixels"] = config.augment.crop_resize_pixels
+    for key, pixels in resized.items():
+        if pixels is not None and pixels < size:
+            text = (
+                f"{key}={pixels} is less than the {size} pixels of the network's input; "
+                f"use at least {size}."
+            )
+            faults.append(Fault(key, text))
+    return faults
