@@ -1,0 +1,319 @@
+"""The training loop: it dispatches, saves, evaluates and reports; it owns no state."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from alexnet_jax.backend.capabilities import describe_limits, own_device
+from alexnet_jax.data.checks import class_counts
+from alexnet_jax.errors import RequestError
+from alexnet_jax.train import checkpoint
+from alexnet_jax.train.checkpoint import Checkpoints
+from alexnet_jax.train.clock import Clock, Meter
+from alexnet_jax.train.console import RunConsole, eval_line
+from alexnet_jax.train.evaluate import evaluate
+from alexnet_jax.train.experiment import Experiment
+from alexnet_jax.train.metrics import SUMS, Accumulator, Averages
+from alexnet_jax.train.plateau import Plateau
+from alexnet_jax.train.run_card import run_card
+from alexnet_jax.train.state import TrainState
+from alexnet_jax.train.writers import MetricsWriter, NoWriter, write_json
+
+CONFIG_FILE = "config.json"
+RUN_CARD_FILE = "run.json"
+
+
+def train(experiment: Experiment, workdir: Path) -> Averages:
+    """Trains to the end, from the newest checkpoint of ``workdir`` where there is one.
+
+    Returns:
+      The last evaluation.
+
+    Raises:
+      RequestError: If ``workdir`` belongs to another model; it is left as it was.
+    """
+    clock = Clock()
+    state, start_step = _starting_point(experiment, workdir)
+    leader = jax.process_index() == 0  # writes and prints; checkpoints are written together
+    changes = _changed_settings(experiment, workdir) if start_step else []
+    if leader:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(workdir / CONFIG_FILE, experiment.config.to_dict())
+    checkpoints = Checkpoints(
+        workdir,
+        experiment.identity,
+        keep=experiment.config.checkpoint.keep,
+        keep_best=experiment.config.checkpoint.keep_best,
+    )
+    writer = MetricsWriter(workdir, start_step) if leader else NoWriter()
+    try:
+        with RunConsole(experiment.total_steps, start_step, quiet=not leader) as console:
+            for line in _opening(experiment, workdir, start_step, changes):
+                console.say(line)
+            run = _Run(experiment, clock, checkpoints, writer, console)
+            final = run.train(state, start_step)
+    finally:
+        with clock.measure("checkpoint"):
+            checkpoints.close()
+        writer.close()
+
+    if leader:
+        card = run_card(
+            config=experiment.config.to_dict(),
+            devices=experiment.devices,
+            precision=experiment.precision,
+            parallelism=experiment.parallelism,
+            fingerprints={
+                split: source.fingerprint() for split, source in experiment.sources.items()
+            },
+            broken_images={split: broken.count for split, broken in experiment.broken.items()},
+            start_step=start_step,
+            stop_step=experiment.total_steps,
+            time_split=clock.split_seconds(),
+            images=(experiment.total_steps - start_step) * experiment.config.batch_size,
+            final=final,
+        )
+        write_json(workdir / RUN_CARD_FILE, card)
+        print(eval_line(experiment.total_steps, final), flush=True)
+    return final
+
+
+def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
+    """Evaluates the newest checkpoint of ``workdir`` and changes nothing there.
+
+    Raises:
+      RequestError: If it has none, or one of another model.
+    """
+    source = Path(experiment.config.init_weights or workdir)
+    step = checkpoint.latest_step(source)
+    if step is None:
+        raise RequestError(
+            f"{source} holds no checkpoint to evaluate; train first, or name another --workdir."
+        )
+    state = checkpoint.restore(source, experiment.identity, experiment.initial_state)
+    averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
+    if jax.process_index() == 0:
+        print(eval_line(step, averages), flush=True)
+    return averages
+
+
+@dataclasses.dataclass
+class _Run:
+    """One process's part of a run, from its first step to its last."""
+
+    experiment: Experiment
+    clock: Clock
+    checkpoints: Checkpoints
+    writer: MetricsWriter | NoWriter
+    console: RunConsole
+
+    def train(self, state: TrainState, start_step: int) -> Averages:
+        total_steps = self.experiment.total_steps
+        report = _TrainReport(self.experiment, self.clock, self._record)
+        batches = self.experiment.train_batches(start_step)
+        train_step = None
+        averages = None
+        best = -1.0
+        for step in range(start_step, total_steps):
+            with self.clock.measure("input_wait"):
+                batch = self.experiment.place_batch("train", next(batches))
+            if train_step is None:
+                with self.clock.measure("compile"):
+                    train_step = self.experiment.train_step.lower(state, batch).compile()
+            state, sums = train_step(state, batch)
+            done = step + 1
+            report.add(done, sums)
+            self.console.step(done, done / self.experiment.train_order.steps_per_epoch)
+
+            evaluate_now, save_now = self._due(done)
+            if evaluate_now or save_now:
+                report.flush()
+            averages = self._evaluate(done, state) if evaluate_now else None
+            if averages is not None:
+                state = _after_evaluation(self.experiment.plateau, state, averages)
+            if averages is not None and self.experiment.config.checkpoint.keep_best:
+                save_now = save_now or averages.top1 > best
+                best = max(best, averages.top1)
+            if save_now:
+                with self.clock.measure("checkpoint"):
+                    self.checkpoints.save(done, state, averages)
+            if evaluate_now or save_now:
+                report.restart()
+        batches.close()
+        if averages is None:  # nothing was left to do
+            with self.clock.measure("evaluation"):
+                averages = evaluate(
+                    self.experiment.eval_step, state, self.experiment.eval_batches()
+                )
+        return averages
+
+    def _due(self, done: int) -> tuple[bool, bool]:
+        """Returns whether to evaluate and whether to save after ``done`` steps."""
+        config = self.experiment.config
+        last = done == self.experiment.total_steps
+        epoch, rest = divmod(done, self.experiment.train_order.steps_per_epoch)
+
+        def every_epochs(epochs: int) -> bool:
+            return rest == 0 and epochs > 0 and epoch % epochs == 0
+
+        every_steps = config.checkpoint.every_steps
+        save = every_epochs(config.checkpoint.every_epochs)
+        save = save or (every_steps > 0 and done % every_steps == 0)
+        return last or every_epochs(config.eval_every_epochs), last or save
+
+    def _evaluate(self, done: int, state: TrainState) -> Averages:
+        with self.clock.measure("evaluation"):
+            averages = evaluate(self.experiment.eval_step, state, self.experiment.eval_batches())
+        broken = _broken_images(self.experiment, "eval")
+        self._record({"step": done, "split": "eval", **averages.record(), **broken})
+        if done < self.experiment.total_steps:
+            self.console.say(eval_line(done, averages))
+        return averages
+
+    def _record(self, record: dict[str, Any]) -> None:
+        epoch = record["step"] / self.experiment.train_order.steps_per_epoch
+        record = {"step": record.pop("step"), "epoch": round(epoch, 4), **record}
+        self.writer.write(record)
+        if record["split"] == "train":
+            self.console.train(record)
+
+
+class _TrainReport:
+    """Reads the steps' sums one step late and reports their averages over windows."""
+
+    def __init__(
+        self, experiment: Experiment, clock: Clock, record: Callable[[dict[str, Any]], None]
+    ):
+        self._experiment, self._record = experiment, record
+        self._accumulator, self._meter = Accumulator(), Meter(clock)
+        self._pending: tuple[int, Any] | None = None
+
+    def add(self, done: int, sums: Any) -> None:
+        """Takes the sums of the step just dispatched, and reads those of the step before."""
+        self._read()
+        self._pending = (done, sums)
+
+    def flush(self) -> None:
+        """Reads the last step, and reports the window up to it."""
+        self._read(close=True)
+
+    def restart(self) -> None:
+        """Begins a window."""
+        self._meter.restart()
+
+    def _read(self, *, close: bool = False) -> None:
+        if self._pending is None:
+            return
+        done, sums = self._pending
+        self._pending = None
+        self._accumulator.add(sums)
+        if close or done % self._experiment.config.log_every_steps == 0:
+            others = {name: value.item() for name, value in sums.items() if name not in SUMS}
+            self._close_window(done, others)
+
+    def _close_window(self, done: int, others: dict[str, float]) -> None:
+        averages = self._accumulator.averages()
+        rate, wait = self._meter.read(averages.num_examples)
+        self._record(
+            {
+                "step": done,
+                "split": "train",
+                "loss": averages.loss,
+                "top1": averages.top1,
+                "top5": averages.top5,
+                **others,
+                "images_per_second": rate,
+                "input_wait_fraction": wait,
+                **_broken_images(self._experiment, "train"),
+            }
+        )
+        self._accumulator.reset()
+        self._meter.restart()
+
+
+def _after_evaluation(plateau: Plateau | None, state: TrainState, averages: Averages) -> TrainState:
+    if plateau is None:
+        return state
+    value = getattr(averages, plateau.metric)
+    return dataclasses.replace(state, plateau=plateau.update(state.plateau, value))
+
+
+def _broken_images(experiment: Experiment, split: str) -> dict[str, int]:
+    """Returns how many images of a split could not be read so far; nothing where none is decoded."""
+    if experiment.decoders[split] is None:
+        return {}
+    return {"broken_images": experiment.broken[split].count}
+
+
+def _starting_point(experiment: Experiment, workdir: Path) -> tuple[TrainState, int]:
+    step = checkpoint.latest_step(workdir)
+    if step is not None:
+        if step > experiment.total_steps:
+            raise RequestError(
+                f"{workdir} has trained {step} steps already, more than the {experiment.total_steps} of this "
+                "configuration; raise num_epochs or choose another --workdir."
+            )
+        return checkpoint.restore(workdir, experiment.identity, experiment.initial_state), step
+    if experiment.config.init_weights:
+        source = Path(experiment.config.init_weights)
+        if checkpoint.latest_step(source) is None:
+            raise RequestError(f"init_weights={str(source)!r} holds no checkpoint; name a workdir.")
+        restored = checkpoint.restore(source, experiment.identity, experiment.initial_state)
+        return dataclasses.replace(
+            experiment.initial_state, params=restored.params, model_state=restored.model_state
+        ), 0
+    return experiment.initial_state, 0
+
+
+def _changed_settings(experiment: Experiment, workdir: Path) -> list[str]:
+    """Returns which settings differ from those the run began with."""
+    path = workdir / CONFIG_FILE
+    if not path.exists():
+        return []
+    before = _flatten(json.loads(path.read_text()))
+    after = _flatten(json.loads(json.dumps(experiment.config.to_dict())))
+    return [
+        f"{key}: {before.get(key)} -> {after.get(key)}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= (
+            _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+def _opening(
+    experiment: Experiment, workdir: Path, start_step: int, changes: list[str]
+) -> Iterator[str]:
+    """Yields the lines that say what is about to run."""
+    config, devices = experiment.config, experiment.devices
+    sizes = {split: len(source) for split, source in experiment.sources.items()}
+    yield (
+        f"{config.model.variant}, {config.model.num_classes} classes, {experiment.precision}; "
+        f"{config.data.source}: {sizes['train']} training and {sizes['eval']} evaluation images"
+    )
+    counts = class_counts(experiment.sources["train"])
+    if counts is not None:
+        yield f"a class has {counts.min()} to {counts.max()} training images"
+    yield (
+        f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), {experiment.parallelism}, batch "
+        f"{config.batch_size}, {experiment.total_steps} steps in {config.num_epochs} epochs; writes to {workdir}"
+    )
+    if limits := describe_limits(own_device(devices)):
+        yield limits
+    if experiment.parallelism_reason:
+        yield f"parallelism: {experiment.parallelism_reason}"
+    if start_step:
+        yield f"continues from step {start_step}"
+    for change in changes:
+        yield f"changed since the run began: {change}"

@@ -1,0 +1,177 @@
+"""How a step is spread over devices. The steps know nothing of it; a new strategy is a class and a row here."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from alexnet_jax.backend.capabilities import donates
+from alexnet_jax.model.placement import Placement
+from alexnet_jax.model.variants import Variant
+from alexnet_jax.train import hybrid
+from alexnet_jax.train.state import TrainState
+from alexnet_jax.train.steps import DeviceBatch, EvalStep, TrainStep
+
+AXIS = "data"
+T = TypeVar("T")
+
+
+class Strategy(Protocol):
+    """What the wiring and the loop ask of a strategy.
+
+    Attributes:
+      placement: For the model.
+      replicated: The whole of an array on every device.
+      by_row: An array's first axis split over the devices.
+    """
+
+    placement: Placement
+    replicated: NamedSharding
+    by_row: NamedSharding
+
+    def total(self, tree: T) -> T:
+        """Adds up a per-device view's arrays over the devices, inside the step."""
+        ...
+
+    def rows(self, batch_size: int) -> slice:
+        """Returns the rows of a global batch that this process loads."""
+        ...
+
+    def place_state(self, state: TrainState) -> TrainState:
+        """Puts a state, the same in every process, on the devices."""
+        ...
+
+    def place_batch(self, batch: Any) -> DeviceBatch:
+        """Puts this process's rows on its devices."""
+        ...
+
+    def train_step(self, step: TrainStep, state: TrainState) -> Any:
+        """Returns the compiled-at-first-call step; it consumes the state it is given."""
+        ...
+
+    def eval_step(self, step: EvalStep, state: TrainState) -> Any:
+        """Returns the compiled-at-first-call step."""
+        ...
+
+
+class JitStrategy:
+    """Data parallelism by the compiler: state replicated, batch split by rows, gradients reduced by XLA."""
+
+    def __init__(self, devices: Sequence[jax.Device], variant: Variant):
+        del variant
+        # Auto axes: the compiler propagates shardings; explicit ones would put them into every array's type.
+        self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+        self.replicated = NamedSharding(self.mesh, PartitionSpec())
+        self.by_row = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        self.placement = Placement()
+        self.donated = (0,) if donates(self.mesh.local_devices[0]) else ()
+
+    def total(self, tree: T) -> T:
+        """Returns ``tree``: the step sees whole batches."""
+        return tree
+
+    def rows(self, batch_size: int) -> slice:
+        """Returns this process's equal share of consecutive rows."""
+        size = batch_size // jax.process_count()
+        start = jax.process_index() * size
+        return slice(start, start + size)
+
+    def state_shardings(self, state: TrainState) -> Any:
+        """Returns where each array of the state lives: everywhere."""
+        return jax.tree.map(lambda _: self.replicated, state)
+
+    def place_state(self, state: TrainState) -> TrainState:
+        """Puts a state, the same in every process, on the devices."""
+        if jax.process_count() > 1:
+            state = jax.device_get(
+                state
+            )  # arrays of one process's device cannot become global ones
+        return jax.device_put(state, self.state_shardings(state))
+
+    def place_batch(self, batch: Any) -> DeviceBatch:
+        """Puts this process's rows on its devices."""
+        return {
+            name: jax.make_array_from_process_local_data(self.by_row, array)
+            for name, array in batch.items()
+        }
+
+    def train_step(self, step: TrainStep, state: TrainState) -> Any:
+        """Returns the jitted step; it consumes the state it is given, where the devices can."""
+        where = self.state_shardings(state)
+        return jax.jit(
+            step,
+            in_shardings=(where, self.by_row),
+            out_shardings=(where, self.replicated),
+            donate_argnums=self.donated,
+        )
+
+    def eval_step(self, step: EvalStep, state: TrainState) -> Any:
+        """Returns the jitted step."""
+        where = self.state_shardings(state)
+        return jax.jit(step, in_shardings=(where, self.by_row), out_shardings=self.replicated)
+
+
+class HybridStrategy(JitStrategy):
+    """Krizhevsky's "one weird trick": data-parallel convolutions, model-parallel dense layers."""
+
+    def __init__(self, devices: Sequence[jax.Device], variant: Variant):
+        super().__init__(devices, variant)
+        self._specs = hybrid.parameter_specs(variant, AXIS)
+        self.placement = Placement(dense_products=hybrid.dense_products(self.mesh, variant, AXIS))
+
+    def state_shardings(self, state: TrainState) -> Any:
+        """Returns where each array lives: dense layers and their optimizer state in parts, the rest everywhere."""
+
+        def sharding(path: Any, _: Any) -> NamedSharding:
+            names = tuple(jax.tree_util.keystr((entry,), simple=True) for entry in path[-2:])
+            spec = self._specs[names] if names in self._specs else PartitionSpec()
+            return NamedSharding(self.mesh, spec)
+
+        return jax.tree_util.tree_map_with_path(sharding, state)
+
+
+class PmapStrategy(JitStrategy):
+    """Data parallelism by ``jax.pmap``: the step sees one device's rows and adds up over the devices itself."""
+
+    def __init__(self, devices: Sequence[jax.Device], variant: Variant):
+        super().__init__(devices, variant)
+        self._devices = list(devices)
+        self.placement = Placement(batch_axis=AXIS)
+
+    def total(self, tree: T) -> T:
+        """Returns the sums over the devices, on each of them."""
+        return lax.psum(tree, AXIS)
+
+    def place_batch(self, batch: Any) -> DeviceBatch:
+        """Puts this process's rows on its devices, with an axis of devices before that of rows."""
+        count = len(self._devices)
+        split = {name: a.reshape(count, -1, *a.shape[1:]) for name, a in batch.items()}
+        return super().place_batch(split)
+
+    def train_step(self, step: TrainStep, state: TrainState) -> Any:
+        """Returns the mapped step; it consumes the state it is given."""
+        del state
+        return self._map(step, donate_argnums=self.donated)
+
+    def eval_step(self, step: EvalStep, state: TrainState) -> Any:
+        """Returns the mapped step."""
+        del state
+        return self._map(step)
+
+    def _map(self, step: Callable[..., Any], **options: Any) -> Any:
+        # The state is one array for all devices, as everywhere else, so it has no axis of devices.
+        in_axes: Any = (None, 0)
+        out_axes: Any = None
+        return jax.pmap(
+            step, AXIS, in_axes=in_axes, out_axes=out_axes, devices=self._devices, **options
+        )
+
+
+STRATEGIES: dict[str, Callable[[Sequence[jax.Device], Variant], Strategy]] = {
+    "jit": JitStrategy,
+    "pmap": PmapStrategy,
+    "hybrid": HybridStrategy,
+}
