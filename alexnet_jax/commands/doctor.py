@@ -1,0 +1,61 @@
+"""Tells whether a device can train AlexNet, operation by operation."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from alexnet_jax.backend.activate import choose
+from alexnet_jax.backend.doctor import Report, examine
+
+EXAMPLE = "example: python -m alexnet_jax doctor --backend ascend --library plugin.so"
+CATALOGUES = ("alexnet_jax.backend.checks", "alexnet_jax.train.device_checks")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command: 0 AlexNet can train there, 1 something it needs fails, 2 the backend does not start."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alexnet_jax doctor", description=__doc__, epilog=EXAMPLE
+    )
+    parser.add_argument("--backend", default="auto", help="default: JAX's own choice")
+    parser.add_argument("--library", default="", help="a PJRT plugin to load under that name")
+    parser.add_argument("--json", metavar="FILE", help="for programs; - is standard output")
+    options = parser.parse_args(arguments)
+    report = examine(choose(options.backend, options.library), CATALOGUES)
+    if options.json:
+        values = dataclasses.asdict(report) | {
+            "can_train": not report.failures,
+            "verdict": report.verdict,
+        }
+        text = json.dumps(values, indent=2) + "\n"
+        if options.json == "-":
+            sys.stdout.write(text)
+        else:
+            Path(options.json).write_text(text)
+    if options.json != "-":
+        _print(report)
+    return 1 if report.failures else 0
+
+
+def _print(report: Report) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(", ".join(f"{name} {version}" for name, version in report.versions.items()))
+    for platform, found in report.platforms.items():
+        console.print(
+            f"{platform}: {found['count']} x {found['kind']}, version {found['version']}",
+            markup=False,
+        )
+    table = Table(box=box.SIMPLE)
+    for heading in ("operation", "result", "detail"):
+        table.add_column(heading, overflow="fold")
+    for row in report.rows:
+        name = row.name if row.needed else f"{row.name} (optional)"
+        table.add_row(name, row.status, row.detail)
+    console.print(table, markup=False)
+    console.print(report.verdict, markup=False)

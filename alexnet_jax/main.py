@@ -1,0 +1,121 @@
+"""The training door: ``python -m alexnet_jax.main --config configs/digits.py``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from alexnet_jax import config as configuration
+from alexnet_jax.backend import distributed
+from alexnet_jax.backend.activate import activate
+from alexnet_jax.errors import Fault, RequestError
+from alexnet_jax.train import experiment, loop
+
+MODES = {"train": loop.train, "eval": loop.evaluate_only}
+
+USAGE = """\
+usage: python -m alexnet_jax.main --config FILE[:ARGUMENT] [--workdir DIR] [--mode train|eval] [--config.KEY=VALUE ...]
+
+Trains (or evaluates) a recipe. A workdir that holds checkpoints is continued, without asking.
+
+  --config    the recipe, a file that defines get_config(); some take an argument, e.g. configs/imagenet.py:smoke
+  --workdir   where everything is written; default: runs/ and the recipe's name
+  --mode      train, or eval: evaluate the workdir's newest checkpoint, or --config.init_weights=WORKDIR
+  --config.KEY=VALUE   changes one setting, e.g. --config.optimizer.learning_rate=0.02
+
+Example:
+  python -m alexnet_jax.main --config configs/digits.py --config.num_epochs=5"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a recipe and returns the exit status: 0 done, 2 the request was wrong."""
+    arguments = list(sys.argv if argv is None else argv)
+    return distributed.exit_together(lambda: _status(arguments))
+
+
+def _status(argv: list[str]) -> int:
+    try:
+        _run(argv)
+    except RequestError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(argv: list[str]) -> None:
+    if {"-h", "--help"} & set(argv):
+        print(USAGE)
+        return
+    arguments, assignments = _split_overrides(argv)
+    options = _parse(arguments)
+    config = configuration.load(options.config)
+    faults = configuration.override(config, assignments)
+    workdir = _workdir(options)
+    cache_dir = workdir / "cache" if options.mode == "train" else None  # evaluation writes nothing
+    MODES[options.mode](_prepare(config, faults, cache_dir), workdir)
+
+
+def _split_overrides(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Separates ``--config.KEY=VALUE`` and ``--config.KEY VALUE`` from the other arguments."""
+    others, assignments = [], []
+    remaining = iter(argv)
+    for argument in remaining:
+        if not argument.startswith("--config."):
+            others.append(argument)
+            continue
+        key, separator, value = argument.removeprefix("--config.").partition("=")
+        assignments.append((key, value if separator else next(remaining, "")))
+    return others, assignments
+
+
+def _parse(arguments: list[str]) -> flags.FlagValues:
+    values = (
+        flags.FlagValues()
+    )  # our own: importing or calling this adds nothing to absl's global flags
+    flags.DEFINE_string("config", "", "The recipe.", flag_values=values)
+    flags.DEFINE_string("workdir", "", "Where everything is written.", flag_values=values)
+    flags.DEFINE_enum("mode", "train", list(MODES), "What to do.", flag_values=values)
+    try:
+        extra = values(arguments)[1:]
+    except flags.Error as error:
+        raise RequestError(f"{error}\n\n{USAGE}") from error
+    if extra:
+        raise RequestError(f"unknown argument {extra[0]!r}.\n\n{USAGE}")
+    if not values.config:
+        raise RequestError(f"--config is missing; the recipes are in configs/.\n\n{USAGE}")
+    return values
+
+
+def _workdir(options: flags.FlagValues) -> Path:
+    return Path(options.workdir or f"runs/{Path(options.config.partition(':')[0]).stem}")
+
+
+def _prepare(
+    config: ConfigDict, faults: list[Fault], cache_dir: Path | None
+) -> experiment.Experiment:
+    """Builds the run, or reports every fault of the configuration, the data and the devices together."""
+    faults = [*faults, *configuration.validate(config)]
+    sources, devices = None, None
+    try:
+        job = config.distributed
+        distributed.join(job.coordinator, job.num_processes, job.process_id)
+        devices = activate(config.backend, config.backend_library, dict(config.backend_options))
+        distributed.check_process_count(job.num_processes)
+        faults += experiment.device_faults(config, len(devices))
+    except RequestError as error:
+        faults.append(Fault("backend", str(error)))
+    if not experiment.DATA_KEYS & {fault.key for fault in faults}:
+        try:
+            sources = experiment.open_sources(config, cache_dir)
+            faults += experiment.data_faults(config, sources)
+        except RequestError as error:
+            faults.append(Fault("data", str(error)))
+    if faults or sources is None or devices is None:
+        raise RequestError("\n".join(fault.text for fault in faults))
+    return experiment.build(config, sources, devices)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

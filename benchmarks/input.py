@@ -1,0 +1,133 @@
+"""Images per CPU-second: tf.data's JPEG pipeline, ours, and packed pixels, on the same files.
+
+    python benchmarks/input.py DIR
+
+DIR holds train/ and val/ with class folders of JPEGs. tf.data is measured where TensorFlow is installed. Rounds
+alternate between the paths; the medians of one run are printed.
+"""
+
+import argparse
+import itertools
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet_jax.data import decode, pack, pipeline
+from alexnet_jax.data.order import TrainOrder
+from alexnet_jax.data.sources import folder, packed
+from alexnet_jax.data.sources.base import SPLITS, Source, SourceSettings
+
+SIZE = 224
+AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
+BATCH = 64
+PAUSE_SECONDS = 1.5  # until the path before has filled its buffers
+
+
+def tf_data(source: Any, threads: int, *, antialias: bool) -> Iterator[Any]:
+    """Yields batches of tf.data: crop while decoding, bilinear resize, flip."""
+    import tensorflow as tf
+
+    def box(shape: Any) -> Any:
+        height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
+        area = height * width * tf.random.uniform([], *AREA)
+        ratio = tf.exp(tf.random.uniform([], math.log(ASPECT[0]), math.log(ASPECT[1])))
+        crop_width = tf.minimum(width, tf.round(tf.sqrt(area * ratio)))
+        crop_height = tf.minimum(height, tf.round(tf.sqrt(area / ratio)))
+        top = tf.floor(tf.random.uniform([]) * (height - crop_height + 1))
+        left = tf.floor(tf.random.uniform([]) * (width - crop_width + 1))
+        return tf.cast(tf.stack([top, left, crop_height, crop_width]), tf.int32)
+
+    def load(name: Any) -> Any:
+        encoded = tf.io.read_file(name)
+        window = box(tf.image.extract_jpeg_shape(encoded))
+        image = tf.image.decode_and_crop_jpeg(encoded, window, channels=3)
+        image = tf.image.resize(image, (SIZE, SIZE), antialias=antialias)
+        return tf.cast(tf.image.random_flip_left_right(image), tf.uint8)
+
+    names = [source.describe(index) for index in range(len(source))]
+    data = tf.data.Dataset.from_tensor_slices(names).repeat().shuffle(len(names))
+    return iter(data.map(load, num_parallel_calls=threads).batch(BATCH).prefetch(2))
+
+
+def ours(source: Source, threads: int) -> Iterator[Any]:
+    """Yields batches of the trainer's own pipeline."""
+    encoded = isinstance(source, folder.FolderSource)
+    return pipeline.iterate(
+        source,
+        TrainOrder(len(source), BATCH, 0),
+        start_step=0,
+        stop_step=10**6,
+        rows=slice(0, BATCH),
+        decoder=decode.random_resized_crop(SIZE, AREA, ASPECT) if encoded else None,
+        seed=0,
+        num_threads=threads,
+    )
+
+
+def rates(batches: Iterator[Any], seconds: float) -> tuple[float, float]:
+    """Returns images per CPU-second and per second."""
+    start, cpu, count = time.perf_counter(), time.process_time(), 0
+    while time.perf_counter() - start < seconds:
+        next(batches)
+        count += BATCH
+    return count / (time.process_time() - cpu), count / (time.perf_counter() - start)
+
+
+def open_sources(path: str, out: Path) -> tuple[Source, Source]:
+    """Opens the files, and packs them and opens that."""
+
+    def settings(path: str) -> SourceSettings:
+        return SourceSettings(
+            path=path, image_size=SIZE, num_classes=2, synthetic_examples=1, seed=0
+        )
+
+    files = {split: folder.open_split(settings(path), split) for split in SPLITS}
+    pack.pack(pack.Request(path, files, 256, 2**30, 0.001, 2), out, lambda done, total: None)
+    return files["train"], packed.open_split(settings(str(out)), "train")
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", metavar="DIR")
+    parser.add_argument("--seconds", type=float, default=4.0, help="a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        files, pixels = open_sources(options.path, Path(directory) / "packed")
+        paths: dict[str, Callable[[], Iterator[Any]]] = {
+            "JPEG, 1 thread": lambda: ours(files, 1),
+            "JPEG, 2 threads": lambda: ours(files, 2),
+            "packed 256": lambda: ours(pixels, 1),
+        }
+        try:
+            import tensorflow as tf
+        except ImportError:
+            print("tf.data is not measured: TensorFlow is not installed")
+        else:
+            print(f"TensorFlow {tf.__version__}, NumPy {np.__version__}")
+            paths = {
+                "tf.data, antialiased": lambda: tf_data(files, 2, antialias=True),
+                "tf.data, not antialiased": lambda: tf_data(files, 2, antialias=False),
+                **paths,
+            }
+        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in paths}
+        running = {name: make() for name, make in paths.items()}
+        for batches in running.values():
+            next(batches)
+        for _, (name, batches) in itertools.product(range(options.rounds), running.items()):
+            time.sleep(PAUSE_SECONDS)
+            measured[name].append(rates(batches, options.seconds))
+    for name, values in measured.items():
+        cpu, wall = (statistics.median(column) for column in zip(*values, strict=True))
+        print(f"{name:26} {cpu:9.0f} images per CPU-second {wall:9.0f} images/s")
+
+
+if __name__ == "__main__":
+    main()

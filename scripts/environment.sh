@@ -1,0 +1,33 @@
+# Sourced by the other scripts: makes a virtual environment with this checkout and some of its extras.
+#
+#   make_environment NAME EXTRAS    creates .venv-NAME-PYTHONVERSION and sets $python to its interpreter
+#
+# PYTHON chooses the interpreter, 3.11 to 3.13; default: the first suitable of python3 and python3.13 ... python3.11.
+
+supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
+    if "$candidate" -c "$supported" 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  echo "No Python 3.11, 3.12 or 3.13 found${PYTHON:+ at PYTHON=$PYTHON}; install one, or name it: PYTHON=/path/to/python3.12 bash $0" >&2
+  return 2
+}
+
+make_environment() {
+  local base version environment
+  base=$(find_python) || exit 2
+  version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  environment=.venv-$1-$version
+  python=$environment/bin/python
+  if [ ! -x "$python" ] || ! "$python" -c "$supported"; then
+    rm -rf "$environment"
+    "$base" -m venv "$environment"
+  fi
+  "$python" -m pip install -qq --upgrade pip
+  "$python" -m pip install -qq --editable ".[$2]"
+}

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Evaluates the newest checkpoint of a run, and trains nothing: bash scripts/evaluate.sh CONFIG DATA WORKDIR [--config.KEY=VALUE ...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+"${PYTHON:-python}" -m alexnet_jax.main --mode eval --config "$1" --config.data.path="$2" --workdir "$3" "${@:4}"

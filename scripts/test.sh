@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs all tests in a virtual environment of their own. Arguments go to pytest: bash scripts/test.sh -k resume
+# PYTHON=python3.12 bash scripts/test.sh     tests on another interpreter.
+# EXTRAS=test,torch bash scripts/test.sh     also runs the tests that compare with PyTorch, reported as skipped without.
+# ALEXNET_JAX_PREPARE_PYTHON=PATH            an interpreter with the extra "prepare", for the tests that need TensorFlow.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/environment.sh
+
+make_environment test "${EXTRAS:-test}"
+# XLA's CPU plugin from outside JAX's tree, to test backends with; --no-deps, or it would replace jax by an older one.
+if [ "$(uname -sm)" = "Linux x86_64" ]; then
+  "$python" -m pip install -qq --no-deps lammps-jax-pjrt-cpu==0.11.2
+else
+  echo "Tests of PJRT plugins not run: the plugin they use exists for Linux on x86-64 only"
+fi
+"$python" -m pytest -rs --numprocesses=auto --maxprocesses=4 "$@"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Trains with N processes on this machine, as one job:
+#
+#   bash scripts/train_local.sh N --config configs/digits.py [...]
+#
+# PYTHON names the interpreter (default: python3), COORDINATOR the address (default: 127.0.0.1 and a free port).
+# If one process fails, the others are ended, and the exit status is 1; 2 if the request was wrong.
+set -uo pipefail
+
+python=${PYTHON:-python3}
+if ! [[ ${1:-} =~ ^[1-9][0-9]*$ ]]; then
+  echo "usage: bash scripts/train_local.sh N --config FILE [...]; got N='${1:-}', not a number of processes" >&2
+  exit 2
+fi
+count=$1
+shift
+free_port='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+coordinator=${COORDINATOR:-127.0.0.1:$("$python" -c "$free_port")}
+
+processes=()
+trap 'kill "${processes[@]}" 2>/dev/null' EXIT INT TERM
+for ((id = 0; id < count; id++)); do
+  "$python" -m alexnet_jax.main "$@" --config.distributed.coordinator="$coordinator" \
+    --config.distributed.num_processes="$count" --config.distributed.process_id="$id" &
+  processes+=($!)
+done
+
+for ((ended = 0; ended < count; ended++)); do
+  wait -n "${processes[@]}"
+  status=$?
+  if [ "$status" -ne 0 ]; then
+    echo "a process ended with status $status; ending the others" >&2
+    [ "$status" -eq 2 ] && exit 2
+    exit 1
+  fi
+done
