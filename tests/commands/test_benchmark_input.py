@@ -1,0 +1,53 @@
+import json
+
+import pytest
+
+from alexnet_jax.__main__ import main
+from alexnet_jax.train import input_speed
+from tests.data.test_broken import write_folder
+
+PARTS = ("read", "decode", "gather", "transfer", "augment", "together")
+
+
+def _measure(capsys, *options: str) -> dict:
+    fixed = ["--seconds", "0.05", "--batch-size", "4", "--variant", "cifar32", "--json"]
+    assert main(["benchmark", "input", *options, *fixed]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def _positive(figures: dict) -> set[str]:
+    assert set(figures) == {"source", *PARTS, "cpu_seconds_per_image"}
+    assert figures["cpu_seconds_per_image"] > 0
+    return {part for part in PARTS if figures[part] is not None and figures[part] > 0}
+
+
+def test_files_are_read_and_decoded_packed_pixels_gathered(tmp_path, capsys):
+    write_folder(tmp_path / "photos", per_class=4)
+    figures = _measure(capsys, "--source", "folder", "--path", str(tmp_path / "photos"))
+    assert figures["source"] == "folder"
+    assert _positive(figures) == set(PARTS) - {"gather"}
+    assert main(["pack", f"folder:{tmp_path / 'photos'}", str(tmp_path / "out"), "--size=40"]) == 0
+    capsys.readouterr()
+    figures = _measure(capsys, "--source", "packed", "--path", str(tmp_path / "out"))
+    assert _positive(figures) == set(PARTS) - {"read", "decode"}
+
+
+def test_calls_are_counted(monkeypatch):
+    """Four calls of 0.25 s in a second; the first, which compiles, is left out."""
+    now = [0.0]
+    monkeypatch.setattr(input_speed.time, "perf_counter", lambda: now[0])
+
+    def call():
+        now[0] += 0.25 if now[0] else 10.0
+
+    assert input_speed._calls_per_second(call, 1.0) == pytest.approx(4.0)
+
+
+def test_a_wrong_request_is_explained(tmp_path, capsys):
+    assert main(["benchmark", "input", "--source", "zip"]) == 2
+    assert "data.source='zip' is unknown" in capsys.readouterr().err
+    assert main(["benchmark", "input", "--source", "packed", "--path", str(tmp_path)]) == 2
+    assert "is no packed data set" in capsys.readouterr().err
+    write_folder(tmp_path, per_class=2)
+    assert main(["benchmark", "input", "--path", str(tmp_path), "--batch-size", "400"]) == 2
+    assert "batch_size=400 is larger than the 4 training examples" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""The doctor on a real plugin under a vendor's name, healthy and with injected faults; each case a real command."""
+
+import json
+
+from alexnet_jax.backend.checks import CHECKS
+from tests.backend import plugin
+
+
+def _doctor(tmp_path, *arguments: str, **variables: str):
+    return plugin.run("alexnet_jax", "doctor", *arguments, cwd=tmp_path, **variables)
+
+
+def _examine(tmp_path, **variables: str) -> tuple[int, dict, str]:
+    """Returns the exit status, the report and what was printed of the doctor on the shim."""
+    file = tmp_path / "report.json"
+    arguments = ("--backend", "ascend", "--library", plugin.library(), "--json", str(file))
+    run = _doctor(tmp_path, *arguments, **variables)
+    assert file.exists(), run.stderr
+    return run.returncode, json.loads(file.read_text()), run.stdout
+
+
+def _statuses(report: dict) -> dict[str, str]:
+    return {row["name"]: row["status"] for row in report["rows"]}
+
+
+ALL = [*(check.name for check in CHECKS), "checkpoint save and restore"]
+
+
+def test_a_healthy_plugin(tmp_path):
+    status, report, printed = _examine(tmp_path)
+    statuses = _statuses(report)
+    assert status == 0
+    assert list(statuses) == ALL
+    lacking = {"donation", "memory statistics"}
+    assert {name for name, result in statuses.items() if result != "ok"} == lacking
+    assert report["can_train"]
+    assert report["platforms"]["ascend"]["count"] == 4
+    assert report["platforms"]["ascend"]["kind"] == "Shim 910B"
+    assert printed.splitlines()[-1] == (
+        "AlexNet can train on this backend, without: donation, memory statistics"
+    )
+    assert "ascend: 4 x Shim 910B" in printed
+
+
+def test_a_refused_operation_is_named(tmp_path):
+    status, report, printed = _examine(tmp_path, SHIM_REFUSE="select_and_scatter")
+    statuses = _statuses(report)
+    refused = ["max pool 3x3/2 gradient", "max pool 2x2/2 gradient"]
+    assert status == 1
+    assert [name for name in refused if statuses[name] == "unsupported"] == refused
+    assert printed.splitlines()[-1] == (
+        "AlexNet cannot train on this backend: max pool 3x3/2 gradient, max pool 2x2/2 gradient"
+    )
+
+
+def test_after_a_crash_the_rest_still_runs(tmp_path):
+    status, report, _ = _examine(tmp_path, SHIM_CRASH="jit__top_5")
+    statuses = _statuses(report)
+    assert status == 1
+    assert list(statuses) == ALL
+    assert statuses["top-5"] == "CRASH"
+    assert statuses["checkpoint save and restore"] == "ok"
+    (row,) = (row for row in report["rows"] if row["name"] == "top-5")
+    assert row["detail"] == "killed by signal 6, SIGABRT: kernel fault"
+    assert report["verdict"] == "AlexNet cannot train on this backend: top-5"
+
+
+def test_an_operation_that_hangs(tmp_path):
+    limit = {"ALEXNET_JAX_BACKEND_TIMEOUT_SECONDS": "20"}
+    status, report, _ = _examine(tmp_path, SHIM_STALL="jit__top_5", **limit)
+    assert status == 1
+    assert list(_statuses(report)) == ALL
+    (row,) = (row for row in report["rows"] if row["status"] == "CRASH")
+    assert (row["name"], row["detail"]) == ("top-5", "no answer within 20 s")
+
+
+def test_a_wrong_result(tmp_path):
+    status, report, printed = _examine(tmp_path, SHIM_WRONG="maximum_v1=minimum_v1")
+    statuses = _statuses(report)
+    assert status == 1
+    assert statuses["bias and ReLU"] == "WRONG"
+    assert statuses["dense layer"] == "ok"
+    assert "AlexNet cannot train on this backend: bias and ReLU," in printed
+
+
+def test_a_backend_that_does_not_start(tmp_path):
+    run = _doctor(
+        tmp_path, "--backend", "ascend", "--library", plugin.library(), SHIM_FAULT="abort"
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(
+        "backend 'ascend': the plugin crashed while starting (killed by signal 6, SIGABRT: aclInit failed)."
+    )
+
+
+def test_without_arguments_the_default_device(tmp_path):
+    run = _doctor(tmp_path, "--json", "-", JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="4")
+    report = json.loads(run.stdout)
+    assert run.returncode == 0
+    assert report["platforms"] == {"cpu": {"kind": "cpu", "count": 4, "version": "cpu"}}
+    assert set(report["versions"]) >= {"jax", "jaxlib"}
+    assert set(_statuses(report)) == set(ALL)

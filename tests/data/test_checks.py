@@ -1,0 +1,69 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from alexnet_jax import config as configuration
+from alexnet_jax.data import checks
+from alexnet_jax.data.sources.base import ArraySource
+from alexnet_jax.train import experiment
+from tests.data.test_broken import open_folder, write_folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    write_folder(tmp_path, per_class=2)
+    return tmp_path
+
+
+def _problems(root):
+    return checks.find_problems({split: open_folder(root, split) for split in ("train", "eval")})
+
+
+def test_good_data_have_no_problems(photos):
+    assert _problems(photos) == []
+
+
+def test_labels_out_of_range_are_found():
+    images = np.zeros((4, 2, 2, 3), np.uint8)
+    good = ArraySource(images, np.array([0, 1, 0, 1], np.int32), ("a", "b"))
+    bad = ArraySource(images, np.array([0, 2, -1, 1], np.int32), ("a", "b"))
+    assert checks.find_problems({"train": good, "eval": bad}) == [
+        "2 of the 4 eval labels are not in 0 to 1; the first is 2, of example 1. Mend the labels."
+    ]
+
+
+def test_files_that_are_no_images_are_found(photos):
+    for file in (photos / "val").rglob("*.JPEG"):
+        file.write_bytes(b"<html>404</html>")
+    (text,) = _problems(photos)
+    assert text.startswith("none of 4 eval images tried can be read: ")
+    assert "val/class0/val000.JPEG (cannot identify image file" in text
+    assert text.endswith("Are these images, and was the copy complete?")
+    one = photos / "val/class1/val003.JPEG"
+    shutil.copy(photos / "train/class1/train003.JPEG", one)
+    assert _problems(photos) == []  # one that decodes is enough to start
+
+
+def test_images_in_both_splits_are_found(photos):
+    shutil.copy(photos / "train/class1/train003.JPEG", photos / "val/class0/train003.JPEG")
+    shutil.copy(photos / "train/class1/train002.JPEG", photos / "val/class0/train000.JPEG")
+    assert _problems(photos) == [
+        (
+            "1 images are in the training and in the evaluation data (class1/train003.JPEG); accuracy on images "
+            "trained on means nothing. Remove them from one of the two."
+        )
+    ]
+
+
+def test_a_request_reports_them(photos):
+    shutil.copy(photos / "train/class1/train003.JPEG", photos / "val/class1/train003.JPEG")
+    config = configuration.default_config()
+    config.data.path, config.model.num_classes, config.batch_size = str(photos), 2, 4
+    faults = experiment.data_faults(config, experiment.open_sources(config))
+    assert [fault.key for fault in faults] == ["data"]
+    assert "are in the training and in the evaluation data" in faults[0].text
+
+
+def test_classes_are_counted(photos):
+    assert checks.class_counts(open_folder(photos)).tolist() == [2, 2]

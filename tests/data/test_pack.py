@@ -1,0 +1,361 @@
+"""Packing: the files, what is read from them, and what happens when it is interrupted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import alexnet_jax
+from alexnet_jax import __main__ as door
+from alexnet_jax import config as configuration
+from alexnet_jax.data import decode
+from alexnet_jax.data import pack as packing
+from alexnet_jax.data.sources import packed
+from alexnet_jax.data.sources.base import SourceSettings
+from alexnet_jax.errors import RequestError
+from alexnet_jax.train import experiment, loop, parts
+from tests.data.array_records import write_dataset
+from tests.data.photos import encode, jpeg, truncated
+from tests.data.test_broken import open_folder, write_folder
+
+ROOT = Path(alexnet_jax.__file__).parents[1]
+
+
+def _open(root, split="train", protocol="center"):
+    settings = SourceSettings(
+        path=str(root),
+        image_size=32,
+        num_classes=2,
+        synthetic_examples=1,
+        seed=0,
+        eval_protocol=protocol,
+    )
+    return packed.open_split(settings, split)
+
+
+def _contents(root: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(root.iterdir())}
+
+
+def _pack(source: str, out, *options: str) -> int:
+    return door.main(["pack", source, str(out), *options])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    write_folder(root, per_class=8)
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("packed") / "whole"
+    assert _pack(f"folder:{photos}", out, "--size=64", "--num-threads=1") == 0
+    return out
+
+
+def test_training_images_are_squashed_and_keep_their_shapes(photos, whole):
+    source, files = _open(whole), open_folder(photos)
+    images, labels = source.gather(np.arange(16)[::-1])
+    assert source.class_names == files.class_names
+    assert (len(source), source.num_classes) == (16, 2)
+    for index in range(16):
+        example = files[index]
+        pixels = decode.squash(64, 64)(example["image"], np.random.default_rng(0))
+        np.testing.assert_array_equal(images[15 - index], pixels)
+        np.testing.assert_array_equal(source[index]["image"], pixels)
+        assert labels[15 - index] == source[index]["label"] == example["label"]
+    assert source.shapes.tolist() == [[190, 250]] * 16
+
+
+@pytest.mark.parametrize("protocol", ["center", "squash"])
+def test_evaluation_sees_what_it_sees_of_the_files(photos, whole, protocol):
+    """The very pixels where the recipe resizes to the packed size; else those of the packed image, resized."""
+    source, files = _open(whole, "eval", protocol), open_folder(photos, "eval")
+    images, labels = source.gather(np.arange(16))
+    assert source.shapes is None
+    config = configuration.default_config()
+    config.model.variant, config.data.image_size, config.eval.protocol = "cifar32", 56, protocol
+    config.data.mean, config.data.std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    for resize in (64, 60, 56):
+        config.eval.resize_pixels = resize
+        seen = 255 * np.asarray(parts.device_transform(config, arrays=True)(images))
+        view = decode.PROTOCOLS[protocol](resize, 56)
+        for index in range(16):
+            data = (
+                files[index]["image"]
+                if resize == 64
+                else encode(Image.fromarray(images[index]), "PNG")
+            )
+            pixels = view(data, np.random.default_rng(0))
+            assert np.abs(seen[index] - pixels).mean() <= (1e-3 if resize == 64 else 0.4)
+            assert labels[index] == files[index]["label"]
+
+
+def test_shards_hold_what_one_file_holds(photos, whole, tmp_path):
+    out = tmp_path / "out"
+    assert _pack(f"folder:{photos}", out, "--size=300", "--shard-mebibytes=1") == 0
+    assert len(list(out.glob("train-*.bin"))) == 6  # three images of 270 kB each
+    source = _open(out)
+    chosen = np.array([15, 0, 7, 7, 8, 2])
+    images, labels = source.gather(chosen)
+    for row, index in enumerate(chosen):
+        np.testing.assert_array_equal(images[row], source[int(index)]["image"])
+        assert labels[row] == index // 8
+    encoded = open_folder(photos)[7]["image"]
+    pixels = decode.squash(300, 300)(encoded, np.random.default_rng(0))
+    np.testing.assert_array_equal(images[2], pixels)
+
+
+def test_the_same_request_writes_the_same_files(photos, whole, tmp_path):
+    assert _pack(f"folder:{photos}", tmp_path / "again", "--size=64", "--num-threads=3") == 0
+    assert _contents(tmp_path / "again") == _contents(whole)
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 5, 20, 40, 47])
+def test_an_interrupted_packing_is_finished_alike(photos, tmp_path, stop_after):
+    sources = {split: open_folder(photos, split) for split in ("train", "eval")}
+    request = packing.Request("photos", sources, 64, 40_000, 0.001, 2)
+
+    def interrupt(done: int, total: int) -> None:
+        if done > stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        packing.pack(request, tmp_path / "out", interrupt)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    with pytest.raises(RequestError, match=r"is no packed data set: it has no manifest\.json"):
+        _open(tmp_path / "out")
+    starts = []
+    packing.pack(request, tmp_path / "out", lambda done, total: starts.append(done))
+    assert starts[0] == stop_after // 16 * 16 + stop_after % 16 // 3 * 3  # whole shards, of three
+    packing.pack(request, tmp_path / "whole", lambda done, total: None)
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
+def test_a_killed_packing_is_finished_alike(tmp_path):
+    write_folder(tmp_path / "photos", per_class=60)
+    command = [sys.executable, "-m", "alexnet_jax", "pack", f"folder:{tmp_path / 'photos'}"]
+    options = ["--size=400", "--shard-mebibytes=1", "--num-threads=1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "out"), *options], env=environment, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out" / "train-00003.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    for name in ("out", "whole"):
+        assert _pack(command[-1], tmp_path / name, *options) == 0
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
+def test_verify_finds_one_flipped_byte(whole, tmp_path, capsys):
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    assert door.main(["pack", "--verify", str(out)]) == 0
+    assert "every file is as it was packed" in capsys.readouterr().out
+    for name in (
+        "train-00000.bin",
+        "eval_squash-00000.bin",
+        "train-labels.npy",
+        "train-shapes.npy",
+    ):
+        data = bytearray((out / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (out / name).write_bytes(data)
+        assert door.main(["pack", "--verify", str(out)]) == 1
+        assert (
+            capsys.readouterr().err
+            == f"{out / name} has another checksum than when it was packed\n"
+        )
+        data[len(data) // 2] ^= 1
+        (out / name).write_bytes(data)
+    (out / "train-00000.bin").write_bytes(b"")
+    (out / "eval-labels.npy").unlink(missing_ok=True)
+    (out / "train-labels.npy").unlink()
+    assert door.main(["pack", "--verify", str(out)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"{out / 'train-00000.bin'} has 0 bytes, not {16 * 64 * 64 * 3}",
+        f"{out / 'train-labels.npy'} is missing",
+    ]
+
+
+def test_nothing_is_overwritten(photos, whole, tmp_path, capsys):
+    before = _contents(whole)
+    assert _pack(f"folder:{photos}", whole, "--size=64") == 2
+    assert "holds a packed data set already; it is not overwritten" in capsys.readouterr().err
+    assert _contents(whole) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("")
+    assert _pack(f"folder:{photos}", tmp_path / "mine") == 2
+    assert "exists and is no packed data set; choose another directory" in capsys.readouterr().err
+
+
+def test_a_part_of_another_packing_is_not_continued(photos, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    sources = {split: open_folder(photos, split) for split in ("train", "eval")}
+    request = packing.Request(f"folder:{photos}", sources, 48, 2**30, 0.001, 1)
+    (tmp_path / "out" / "plan.json").write_text(json.dumps(packing._plan(request)))
+    assert _pack(f"folder:{photos}", tmp_path / "out", "--size=64") == 2
+    assert "holds a part of another packing (size, views differ)" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_noticed_first(photos, tmp_path, monkeypatch, capsys):
+    usage = shutil.disk_usage(tmp_path)._replace(free=2**28 + 500_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    assert _pack(f"folder:{photos}", tmp_path / "out", "--size=64") == 2
+    assert "needs 0.0 GB more and the disk has 0.3 GB free; make room" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*.bin"))
+
+
+def test_requests_that_make_no_sense(tmp_path, capsys):
+    out = str(tmp_path / "out")
+    for arguments, text in [
+        ([out], "pack needs SOURCE and OUT; got only one of them"),
+        (
+            ["zip:x", out],
+            "SOURCE='zip:x' is unknown; it begins with folder, tfds, cifar10_binary, digits",
+        ),
+        (["digits", out, "--size=0"], "--size=0 and --shard-mebibytes=1024 must be at least 1"),
+        (["--verify", out], "is no packed data set: it has no manifest.json"),
+    ]:
+        assert door.main(["pack", *arguments]) == 2
+        assert text in capsys.readouterr().err
+
+
+def test_damaged_packed_data_are_noticed_at_the_start(whole, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "train-00000.bin").write_bytes(b"short")
+    with pytest.raises(
+        RequestError, match=r"train-00000.bin has 5 bytes; the manifest says 196608"
+    ):
+        _open(out)
+    (out / "train-00000.bin").unlink()
+    with pytest.raises(RequestError, match=r"train-00000.bin is missing; the manifest says"):
+        _open(out)
+    manifest = json.loads((out / "manifest.json").read_text()) | {"format": 99}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RequestError, match="is of format 99, this version reads 1; pack again"):
+        _open(out)
+
+
+def test_broken_images_are_replaced_and_counted(tmp_path, capsys):
+    write_folder(tmp_path / "photos", broken=(2,))
+    arguments = (f"folder:{tmp_path / 'photos'}", tmp_path / "out", "--size=32")
+    assert _pack(*arguments) == 2
+    assert "1 of the 10 train images cannot be read" in capsys.readouterr().err
+    assert _pack(*arguments, "--max-broken-fraction=0.1") == 0
+    out = capsys.readouterr().out
+    assert "replaced broken images: 1 in train, 0 in eval_center, 0 in eval_squash" in out
+    source = _open(tmp_path / "out")
+    np.testing.assert_array_equal(source[2]["image"], source[3]["image"])
+
+
+def test_arrays_are_stored_as_they_are(tmp_path):
+    from sklearn.datasets import load_digits
+
+    assert _pack("digits", tmp_path / "out") == 0
+    train, test = _open(tmp_path / "out"), _open(tmp_path / "out", "eval")
+    assert train.image_shape == (32, 32, 3)
+    assert (len(train), len(test)) == (1437, 360)
+    assert train.shapes is None
+    counts = np.bincount(np.concatenate([train.labels, test.labels]))
+    np.testing.assert_array_equal(counts, np.bincount(load_digits().target))
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_tfds_copies_are_packed(tmp_path, file_format):
+    splits = {"train": [(jpeg(i), i % 2) for i in range(5)], "test": [(jpeg(9), 1)]}
+    write_dataset(tmp_path, splits, file_format=file_format)
+    assert _pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 0
+    source = _open(tmp_path / "out")
+    got = sorted((source[i]["image"].tobytes(), source[i]["label"]) for i in range(5))
+    view = decode.squash(48, 48)
+    expected = [(view(data, None).tobytes(), label) for data, label in splits["train"]]
+    assert got == sorted(expected)
+
+
+def test_the_fingerprint_follows_the_pixels(photos, whole, tmp_path):
+    assert _pack(f"folder:{photos}", tmp_path / "other", "--size=60") == 0
+    prints = {
+        _open(root, split).fingerprint()
+        for root in (whole, tmp_path / "other")
+        for split in ("train", "eval")
+    }
+    assert len(prints) == 4
+    assert _open(whole).fingerprint() == _open(whole).fingerprint()
+
+
+def _run(whole, tmp_path, **changes):
+    config = configuration.default_config()
+    config.model.variant, config.model.num_classes = "cifar32", 2
+    config.model.precision = "float32"
+    config.data.source, config.data.path = "packed", str(whole)
+    config.batch_size, config.num_epochs, config.log_every_steps = 4, 2, 1
+    config.augment.crop, config.augment.flip_probability = "random_resized", 0.5
+    config.eval.resize_pixels = 36
+    config.update_from_flattened_dict(changes)
+    assert configuration.validate(config) == []
+    run = experiment.build(config, experiment.open_sources(config), jax.devices("cpu")[:1])
+    return run, loop.train(run, tmp_path)
+
+
+def test_training_from_packed(whole, tmp_path):
+    run, final = _run(whole, tmp_path / "run")
+    assert final.num_examples == 16
+    batch = next(run.train_batches(0))
+    assert batch["image"].shape == (4, 64, 64, 3)
+    assert batch["shape"].tolist() == [[190, 250]] * 4
+    assert batch["image"].dtype == np.uint8
+    records = [
+        json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    ]
+    assert {record["split"] for record in records} == {"train", "eval"}
+
+
+@pytest.mark.parametrize("device_count", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_evaluation_counts_every_image_once(whole, batch_size, device_count, photos):
+    config = configuration.default_config()
+    config.model.variant, config.model.num_classes = "cifar32", 2
+    config.data.source, config.data.path = "packed", str(whole)
+    config.batch_size = batch_size
+    sources = experiment.open_sources(config)
+    run = experiment.build(config, sources, jax.devices("cpu")[:device_count])
+    seen = [int(batch["mask"].sum()) for batch in run.eval_batches()]
+    labels = np.concatenate(
+        [np.asarray(batch["label"])[np.asarray(batch["mask"])] for batch in run.eval_batches()]
+    )
+    assert sum(seen) == 16
+    np.testing.assert_array_equal(labels, sources["eval"].labels)
+
+
+def test_images_smaller_than_the_packed_size_are_enlarged(tmp_path):
+    write_folder(tmp_path / "photos", per_class=1)
+    small = tmp_path / "photos/train/class0/train000.JPEG"
+    Image.open(small).resize((20, 10)).save(small)
+    assert _pack(f"folder:{tmp_path / 'photos'}", tmp_path / "out", "--size=48") == 0
+    assert _open(tmp_path / "out").shapes.tolist() == [[10, 20], [190, 250]]
+
+
+def test_truncated_photos_are_truncated():
+    """The tests above mean something only if the broken ones are broken."""
+    with pytest.raises(OSError, match="truncated"):
+        decode.open_image(truncated(0))

@@ -1,0 +1,140 @@
+import io
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_jax.data import decode, pipeline
+from alexnet_jax.data.order import EvalOrder, TrainOrder
+from alexnet_jax.data.sources.base import ArraySource
+
+
+def _arrays(n: int = 50) -> ArraySource:
+    images = np.zeros((n, 4, 4, 3), np.uint8)
+    images[:] = np.arange(n)[:, None, None, None]
+    return ArraySource(images, np.arange(n, dtype=np.int32) % 10, tuple("0123456789"))
+
+
+class _Encoded:
+    """The same images as PNG files."""
+
+    def __init__(self, n: int = 50):
+        self.n = n
+        self.num_classes, self.class_names = 10, tuple("0123456789")
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((40, 40, 3), index, np.uint8)).save(buffer, "PNG")
+        return {"image": buffer.getvalue(), "label": index % 10}
+
+    def fingerprint(self):
+        return ""
+
+
+def _iterate(source, order, **changes):
+    arguments = {
+        "start_step": 0,
+        "stop_step": 12,
+        "rows": slice(0, order.batch_size),
+        "decoder": None,
+        "seed": 0,
+        "num_threads": 2,
+    }
+    return list(pipeline.iterate(source, order, **arguments | changes))
+
+
+def test_batches_hold_what_the_order_says():
+    order = TrainOrder(50, 8, seed=0)
+    batches = _iterate(_arrays(), order)
+    assert len(batches) == 12
+    for step, batch in enumerate(batches):
+        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], order.indices(step))
+        np.testing.assert_array_equal(batch["label"], order.indices(step) % 10)
+        np.testing.assert_array_equal(batch["row"], np.arange(8))
+        assert batch["mask"].all()
+
+
+def test_starting_later_continues_the_same_batches():
+    order = TrainOrder(50, 8, seed=0)
+    whole, rest = _iterate(_arrays(), order), _iterate(_arrays(), order, start_step=7)
+    for one, other in zip(whole[7:], rest, strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+
+
+def test_processes_share_a_batch_by_rows():
+    order = TrainOrder(50, 8, seed=0)
+    whole = _iterate(_arrays(), order)
+    parts = [_iterate(_arrays(), order, rows=slice(start, start + 2)) for start in (0, 2, 4, 6)]
+    for step, batch in enumerate(whole):
+        for name in batch:
+            joined = np.concatenate([part[step][name] for part in parts])
+            np.testing.assert_array_equal(joined, batch[name])
+
+
+def test_padding_is_masked():
+    batches = _iterate(_arrays(50), EvalOrder(50, 16), stop_step=4)
+    masks = np.concatenate([batch["mask"] for batch in batches])
+    images = np.concatenate([batch["image"] for batch in batches])
+    np.testing.assert_array_equal(masks, np.arange(64) < 50)
+    np.testing.assert_array_equal(images[masks][:, 0, 0, 0], np.arange(50))
+
+
+def test_encoded_images_are_decoded():
+    order = TrainOrder(50, 8, seed=0)
+    batches = _iterate(_Encoded(), order, decoder=decode.center(40, 32))
+    for step, batch in enumerate(batches):
+        assert batch["image"].shape == (8, 32, 32, 3)
+        np.testing.assert_array_equal(batch["image"][:, 16, 16, 1], order.indices(step))
+
+
+def test_random_crops_are_addressed_by_step_and_row():
+    """The same crop whatever the step the run starts at and the rows the process loads; another by seed."""
+
+    def draws(**changes):
+        drawn = {}
+
+        def decoder(encoded, generator):
+            value = int(np.asarray(Image.open(io.BytesIO(encoded)))[0, 0, 0])
+            drawn[value] = (*drawn.get(value, ()), generator.random())
+            return np.zeros((2, 2, 3), np.uint8)
+
+        _iterate(_Encoded(), TrainOrder(50, 50, seed=0), decoder=decoder, stop_step=2, **changes)
+        return drawn
+
+    whole = draws()
+    assert len({draw for pair in whole.values() for draw in pair}) == 100
+    second = draws(start_step=1)
+    part = draws(start_step=1, rows=slice(10, 30))
+    assert {value: pair[-1:] for value, pair in whole.items()} == second
+    assert part.items() <= second.items()
+    assert draws(seed=1) != whole
+
+
+def test_an_error_in_a_source_reaches_the_consumer():
+    class Failing(_Encoded):
+        def __getitem__(self, index):
+            raise OSError("disk on fire")
+
+    with pytest.raises(OSError, match="disk on fire"):
+        _iterate(Failing(), TrainOrder(50, 8, seed=0), decoder=decode.center(40, 32))
+
+
+def test_leaving_early_stops_the_decoding_threads():
+    order = TrainOrder(50, 8, seed=0)
+    iterator = pipeline.iterate(
+        _Encoded(),
+        order,
+        start_step=0,
+        stop_step=1000,
+        rows=slice(0, 8),
+        decoder=decode.center(40, 32),
+        seed=0,
+        num_threads=2,
+    )
+    next(iterator)
+    iterator.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("alexnet-decode")]

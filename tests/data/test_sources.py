@@ -1,0 +1,209 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_jax.data.sources import SOURCES, cifar10
+from alexnet_jax.data.sources.base import SourceSettings
+from alexnet_jax.errors import RequestError
+
+
+def _open(name: str, split: str = "train", path="", **changes):
+    settings = {
+        "path": str(path),
+        "image_size": 32,
+        "num_classes": 10,
+        "synthetic_examples": 40,
+        "seed": 0,
+        **changes,
+    }
+    return SOURCES[name](SourceSettings(**settings), split)
+
+
+def _write_cifar10(root, records_per_file: int = 4, *, mindspore: bool = False) -> np.ndarray:
+    """Writes the archive in its exact format and returns all training records."""
+    train = root / "cifar-10-batches-bin"
+    test = root / "cifar-10-verify-bin" if mindspore else train
+    train.mkdir(parents=True, exist_ok=True)
+    test.mkdir(exist_ok=True)
+    generator = np.random.default_rng(0)
+    records = generator.integers(0, 256, (6 * records_per_file, 3073), np.uint8)
+    records[:, 0] %= 10
+    for number, part in enumerate(np.split(records, 6), start=1):
+        file = train / f"data_batch_{number}.bin" if number < 6 else test / "test_batch.bin"
+        file.write_bytes(part.tobytes())
+    return records
+
+
+class TestDigits:
+    def test_sizes_and_classes(self):
+        train, test = _open("digits"), _open("digits", "eval")
+        assert (len(train), len(test)) == (1437, 360)
+        assert train.class_names == tuple("0123456789")
+        assert set(np.bincount(test.labels)) <= {35, 36, 37}  # stratified
+        assert train.images.shape == (1437, 32, 32, 3)
+
+    def test_splits_share_no_image(self):
+        train, test = _open("digits"), _open("digits", "eval")
+        seen = {image.tobytes() for image in train.images}
+        assert not [i for i, image in enumerate(test.images) if image.tobytes() in seen]
+
+    def test_split_never_changes(self):
+        assert _open("digits").fingerprint() == "acd0a5ae49f49ec9"
+        assert _open("digits", "eval").fingerprint() == "28234b4708886062"
+
+    def test_images_are_the_digits(self):
+        """Averaged back to 8 x 8, each image is nearest to a bundled one of its own class."""
+        from sklearn.datasets import load_digits
+
+        digits, source = load_digits(), _open("digits", "eval")
+        small = source.images[..., 0].reshape(-1, 8, 4, 8, 4).mean((2, 4)) * (16 / 255)
+        for image, label in zip(small[:40], source.labels, strict=False):
+            distances = np.abs(digits.images - image).mean((1, 2))
+            assert distances.min() < 1.6
+            assert digits.target[distances.argmin()] == label
+
+
+class TestCifar10:
+    @pytest.mark.parametrize("mindspore", [False, True])
+    def test_reads_the_published_layouts(self, tmp_path, mindspore):
+        records = _write_cifar10(tmp_path, mindspore=mindspore)
+        train, test = (_open("cifar10_binary", split, tmp_path) for split in ("train", "eval"))
+        assert (len(train), len(test)) == (20, 4)
+        for source, part in ((train, records[:20]), (test, records[20:])):
+            np.testing.assert_array_equal(source.labels, part[:, 0])
+            for channel in range(3):
+                plane = part[:, 1 + 1024 * channel :][:, :1024].reshape(-1, 32, 32)
+                np.testing.assert_array_equal(source.images[..., channel], plane)
+
+    def test_reads_one_flat_folder(self, tmp_path):
+        _write_cifar10(tmp_path)
+        flat = tmp_path / "cifar-10-batches-bin"
+        assert len(_open("cifar10_binary", "eval", flat)) == 4
+
+    def test_fingerprint_follows_the_data(self, tmp_path):
+        _write_cifar10(tmp_path)
+        before = _open("cifar10_binary", path=tmp_path).fingerprint()
+        file = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
+        data = bytearray(file.read_bytes())
+        data[5000] ^= 1
+        file.write_bytes(data)
+        assert _open("cifar10_binary", path=tmp_path).fingerprint() != before
+
+    def test_no_path(self):
+        with pytest.raises(
+            RequestError, match=r"needs data.path; download CIFAR-10's binary version"
+        ):
+            _open("cifar10_binary")
+
+    def test_missing_file(self, tmp_path):
+        _write_cifar10(tmp_path)
+        (tmp_path / "cifar-10-batches-bin" / "data_batch_2.bin").unlink()
+        with pytest.raises(RequestError, match="holds no CIFAR-10 file data_batch_2.bin"):
+            _open("cifar10_binary", path=tmp_path)
+
+    @pytest.mark.parametrize("keep", [0, 3072, 5000])
+    def test_truncated_file(self, tmp_path, keep):
+        _write_cifar10(tmp_path)
+        file = tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin"
+        file.write_bytes(file.read_bytes()[:keep])
+        with pytest.raises(
+            RequestError, match=f"has {keep} bytes, which is not a whole number of 3073"
+        ):
+            _open("cifar10_binary", path=tmp_path)
+
+    def test_bad_label(self, tmp_path):
+        _write_cifar10(tmp_path)
+        file = tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin"
+        data = bytearray(file.read_bytes())
+        data[cifar10.RECORD_BYTES] = 10
+        file.write_bytes(data)
+        with pytest.raises(RequestError, match="record 1, has the label 10"):
+            _open("cifar10_binary", path=tmp_path)
+
+
+def _write_folder(root, classes=("ant", "bee", "cow"), per_class: int = 3):
+    generator = np.random.default_rng(0)
+    for folder in ("train", "val"):
+        for name in classes:
+            (root / folder / name).mkdir(parents=True)
+            for number in range(per_class):
+                pixels = generator.integers(0, 256, (20, 30, 3), np.uint8)
+                suffix = ".png" if number == 0 else ".JPEG"
+                Image.fromarray(pixels).save(root / folder / name / f"{number}{suffix}")
+
+
+class TestFolder:
+    def test_labels_are_sorted_folders(self, tmp_path):
+        _write_folder(tmp_path)
+        source = _open("folder", path=tmp_path)
+        assert source.class_names == ("ant", "bee", "cow")
+        assert source.paths == [
+            *("ant/0.png", "ant/1.JPEG", "ant/2.JPEG", "bee/0.png", "bee/1.JPEG", "bee/2.JPEG"),
+            *("cow/0.png", "cow/1.JPEG", "cow/2.JPEG"),
+        ]
+        np.testing.assert_array_equal(source.labels, [0, 0, 0, 1, 1, 1, 2, 2, 2])
+        example = source[4]
+        assert example["label"] == 1
+        assert example["image"] == (tmp_path / "train/bee/1.JPEG").read_bytes()
+
+    @pytest.mark.parametrize("prefix", ["", "val/"])
+    def test_list_file(self, tmp_path, prefix):
+        _write_folder(tmp_path)
+        lines = [f"{prefix}cow/1.JPEG 2", f"{prefix}ant/0.png 0", ""]
+        (tmp_path / "val_list.txt").write_text("\n".join(lines))
+        source = _open("folder", "eval", tmp_path)
+        assert source.paths == ["cow/1.JPEG", "ant/0.png"]
+        np.testing.assert_array_equal(source.labels, [2, 0])
+
+    @pytest.mark.parametrize("line", ["cow/1.JPEG 3", "cow/1.JPEG", "cow/1.JPEG x"])
+    def test_bad_list_line(self, tmp_path, line):
+        _write_folder(tmp_path)
+        (tmp_path / "val_list.txt").write_text(f"ant/0.png 0\n{line}\n")
+        with pytest.raises(RequestError, match="val_list.txt, line 2: got"):
+            _open("folder", "eval", tmp_path)
+
+    def test_no_path_tells_how_to_get_imagenet(self):
+        with pytest.raises(
+            RequestError, match=r"ILSVRC2012_img_train.tar(.|\n)*configs/imagenet.py:smoke"
+        ):
+            _open("folder")
+
+    def test_missing_folder(self, tmp_path):
+        with pytest.raises(RequestError, match=r"has no folder train/\.\nImageNet"):
+            _open("folder", path=tmp_path)
+
+    def test_empty_folder(self, tmp_path):
+        (tmp_path / "train").mkdir()
+        with pytest.raises(RequestError, match="train is empty"):
+            _open("folder", path=tmp_path)
+
+    def test_empty_class_folders(self, tmp_path):
+        (tmp_path / "train" / "ant").mkdir(parents=True)
+        with pytest.raises(RequestError, match="has class folders but no image"):
+            _open("folder", path=tmp_path)
+
+    def test_flat_validation_folder_tells_how_to_sort(self, tmp_path):
+        _write_folder(tmp_path)
+        for folder in ("ant", "bee", "cow"):
+            for file in (tmp_path / "val" / folder).iterdir():
+                file.rename(tmp_path / "val" / f"{folder}-{file.name}")
+            (tmp_path / "val" / folder).rmdir()
+        with pytest.raises(
+            RequestError, match="no class folders, so their classes are unknown. Move each"
+        ):
+            _open("folder", "eval", tmp_path)
+
+
+class TestSynthetic:
+    def test_length_and_labels(self):
+        train, test = _open("synthetic"), _open("synthetic", "eval")
+        assert (len(train), len(test)) == (40, 10)
+        assert train.labels.max() < 10
+        assert not np.array_equal(train.images[:10], test.images[:10])
+
+    def test_long_data_sets_repeat_a_pool(self):
+        source = _open("synthetic", synthetic_examples=1_281_167, image_size=8)
+        assert len(source) == 1_281_167
+        images, labels = source.gather(np.array([5, 5 + 256, 1_281_166]))
+        np.testing.assert_array_equal(images[0], images[1])
+        assert labels[0] == labels[1] == source[5]["label"]

@@ -1,0 +1,195 @@
+import pytest
+
+from alexnet_jax.config import default_config, get, load, override, switches, validate
+from alexnet_jax.config import rules as rules_module
+from alexnet_jax.errors import RequestError
+
+
+def _override(*assignments: tuple[str, str]):
+    config = default_config()
+    return config, [fault.text for fault in override(config, assignments)]
+
+
+def test_the_defaults_are_valid():
+    assert validate(default_config()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("batch_size", "32", 32),
+        ("optimizer.learning_rate", "1e-3", 1e-3),
+        ("optimizer.learning_rate", "1", 1.0),
+        ("optimizer.nesterov", "true", True),
+        ("checkpoint.keep_best", "False", False),
+        ("data.path", "/some/where", "/some/where"),
+        ("data.mean", "(0.1, 0.2, 0.3)", (0.1, 0.2, 0.3)),
+        ("data.image_size", "64", 64),
+        ("model.dropout_rate", "0.1", 0.1),
+        ("backend_options.cpu_device_count", "4", 4),
+        ("backend_options.log_directory", "logs", "logs"),
+    ],
+)
+def test_override_keeps_the_type(key, text, value):
+    config, faults = _override((key, text))
+    assert faults == []
+    assert get(config, key) == value
+    assert type(get(config, key)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        (
+            "batch_size",
+            "many",
+            "--config.batch_size='many' is not a whole number (the default is 256).",
+        ),
+        (
+            "batch_size",
+            "1.5",
+            "--config.batch_size='1.5' is not a whole number (the default is 256).",
+        ),
+        ("optimizer.nesterov", "maybe", "--config.optimizer.nesterov='maybe' is not true or false"),
+        ("data.mean", "0.5", "--config.data.mean='0.5' is not a tuple of numbers"),
+        ("optimizer.momentun", "1", "there is no such key; did you mean optimizer.momentum?"),
+        ("no.such.key", "1", "--config.no.such.key: there is no such key"),
+        (
+            "optimizer",
+            "1",
+            "--config.optimizer is a section; set its keys, e.g. optimizer.accumulate_steps.",
+        ),
+    ],
+)
+def test_bad_overrides(key, text, message):
+    config, faults = _override((key, text))
+    assert len(faults) == 1
+    assert message in faults[0]
+    assert config.to_dict() == default_config().to_dict()
+
+
+def test_all_bad_overrides_are_reported():
+    _, faults = _override(("batch_size", "x"), ("seed", "3"), ("foo", "1"), ("model.variants", "a"))
+    assert len(faults) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model.variant": "vgg"},
+            "model.variant='vgg' is unknown; use one of: torchvision, paper2012",
+        ),
+        (
+            {"model.precision": "int8"},
+            "model.precision='int8' is unknown; use one of: auto, float32",
+        ),
+        ({"data.source": "cloud"}, "data.source='cloud' is unknown"),
+        ({"eval.protocol": "best"}, "eval.protocol='best' is unknown"),
+        ({"schedule.name": "linear"}, "schedule.name='linear' is unknown"),
+        ({"parallelism": "magic"}, "parallelism='magic' is unknown"),
+        ({"augment.crop": "zoom"}, "augment.crop='zoom' is unknown"),
+        ({"batch_size": 0}, "batch_size=0 is not possible; use at least 1."),
+        ({"checkpoint.keep": 0}, "checkpoint.keep=0 is not possible; use at least 1."),
+        ({"optimizer.learning_rate": float("nan")}, "optimizer.learning_rate=nan is not possible"),
+        (
+            {"optimizer.momentum": 1.0},
+            "optimizer.momentum=1.0 is not possible; use a number in [0, 1).",
+        ),
+        ({"model.dropout_rate": -0.1}, "model.dropout_rate=-0.1 is not possible"),
+        ({"augment.flip_probability": 1.5}, "augment.flip_probability=1.5 is not possible"),
+        ({"augment.crop_area": (0.5, 0.1)}, "augment.crop_area=(0.5, 0.1) is not possible"),
+        ({"data.std": (0.1, 0.1, 0.0)}, "data.std=(0.1, 0.1, 0.0) is not possible"),
+        (
+            {"optimizer.nesterov": True, "optimizer.momentum": 0.0},
+            "optimizer.nesterov=True needs optimizer.momentum above 0.",
+        ),
+        (
+            {"schedule.warmup_epochs": 100.0},
+            "schedule.warmup_epochs=100.0 is longer than the run, num_epochs=90.",
+        ),
+        (
+            {"data.image_size": 62},
+            "data.image_size=62 is too small for 'torchvision'; use at least 63.",
+        ),
+        ({"eval.resize_pixels": 200}, "eval.resize_pixels=200 is less than the 224 pixels"),
+    ],
+)
+def test_validate_names_the_fault(changes, message):
+    config = default_config()
+    config.update_from_flattened_dict(changes)
+    faults = validate(config)
+    assert len(faults) == 1
+    assert message in faults[0].text
+    assert faults[0].key in changes
+
+
+def test_validate_reports_everything_at_once():
+    config = default_config()
+    config.batch_size, config.model.variant, config.optimizer.momentum = 0, "vgg", 2.0
+    assert {fault.key for fault in validate(config)} == {
+        *("batch_size", "model.variant", "optimizer.momentum")
+    }
+
+
+class TestLoad:
+    def _file(self, tmp_path, body: str) -> str:
+        path = tmp_path / "recipe.py"
+        path.write_text(f"from alexnet_jax.config import default_config, switches\n{body}")
+        return str(path)
+
+    def test_argument_is_passed_on(self, tmp_path):
+        body = "def get_config(a=''):\n  c = default_config(); c.seed = len(a); return c\n"
+        path = self._file(tmp_path, body)
+        assert load(path).seed == 0
+        assert load(f"{path}:abc").seed == 3
+
+    @pytest.mark.parametrize(
+        ("body", "argument", "message"),
+        [
+            ("def get_config():\n  return default_config()\n", ":smoke", "failed: TypeError"),
+            (
+                "def get_config():\n  return {}\n",
+                "",
+                r"returned dict, not a ConfigDict; begin with",
+            ),
+            ("def get_config(:\n", "", "failed: SyntaxError"),
+            ("x = 1\n", "", "failed: AttributeError.*get_config"),
+            (
+                "def get_config():\n  c = default_config(); c.batchsize = 1; return c\n",
+                "",
+                "failed: AttributeError.*batchsize",
+            ),
+            (
+                "def get_config():\n  c = default_config(); c.batch_size = 'x'; return c\n",
+                "",
+                "failed: TypeError.*batch_size",
+            ),
+            (
+                "def get_config(a):\n  switches(a, 'smoke'); return default_config()\n",
+                ":smok,float32",
+                "unknown argument float32, smok; this recipe takes smoke.",
+            ),
+        ],
+    )
+    def test_bad_files(self, tmp_path, body, argument, message):
+        with pytest.raises(RequestError, match=f"(?s)recipe.py.*{message}"):
+            load(self._file(tmp_path, body) + argument)
+
+    def test_missing_file(self):
+        with pytest.raises(
+            RequestError, match="--config='configs/imagnet.py': there is no such file"
+        ):
+            load("configs/imagnet.py")
+
+
+def test_switches():
+    assert switches("", "smoke") == frozenset()
+    assert switches("smoke,float32", "smoke", "float32") == {"smoke", "float32"}
+
+
+def test_every_key_with_a_rule_exists():
+    config = default_config()
+    rules = [rule[0] for rule in rules_module.RULES]
+    for key in (*rules_module.CHOICES, *rules_module.AT_LEAST, *rules_module.FRACTIONS, *rules):
+        get(config, key)

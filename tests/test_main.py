@@ -1,0 +1,179 @@
+"""The door, from the command line to the exit status."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet_jax.main import main
+
+ROOT = Path(__file__).parents[1]
+DIGITS = f"--config={ROOT}/configs/digits.py"
+
+
+def _main(*arguments: str) -> int:
+    return main(["main", *arguments])
+
+
+def _refused(capsys, *arguments: str) -> str:
+    """Returns the message of a request that must be refused."""
+    assert _main(*arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+    return printed.err
+
+
+def test_trains_and_evaluates_cifar10_in_its_exact_format(tmp_path, capsys):
+    """20 + 10 records, a batch of 8: evaluation counts each of the 10 once."""
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    records = np.random.default_rng(0).integers(0, 256, (30, 3073), np.uint8)
+    records[:, 0] %= 10
+    for number in range(5):
+        (folder / f"data_batch_{number + 1}.bin").write_bytes(records[4 * number :][:4].tobytes())
+    (folder / "test_batch.bin").write_bytes(records[20:].tobytes())
+    arguments = [
+        f"--config={ROOT}/configs/cifar10.py",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.data.path={tmp_path}",
+        *("--config.batch_size=8", "--config.num_epochs=2", "--config.schedule.warmup_epochs=1"),
+        *("--config.data.image_size=67", "--config.model.precision=float32"),
+    ]
+    assert _main(*arguments) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("eval step=4 ")
+    assert last.endswith(" n=10")
+
+    assert _main(*arguments, "--mode=eval") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+def test_trains_and_evaluates_a_folder(tmp_path, capsys):
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 3)):
+        for name in ("ant", "bee"):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                size = (40 + 5 * number, 50, 3)
+                Image.fromarray(generator.integers(0, 256, size, np.uint8)).save(
+                    folder / f"{number}.JPEG"
+                )
+    status = _main(
+        f"--config={ROOT}/configs/imagenet.py",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.data.path={tmp_path}",
+        *("--config.model.variant=cifar32", "--config.model.num_classes=2"),
+        *("--config.eval.resize_pixels=36", "--config.batch_size=4", "--config.num_epochs=6"),
+    )
+    assert status == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("eval step=24 ")
+    assert last.endswith(" n=6")
+
+
+@pytest.mark.parametrize("recipe", ["digits", "cifar10", "imagenet"])
+def test_smoke(tmp_path, capsys, recipe):
+    status = _main(f"--config={ROOT}/configs/{recipe}.py:smoke", f"--workdir={tmp_path}")
+    assert status == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("eval step=2 ")
+
+
+def test_all_faults_at_once(tmp_path, capsys):
+    """Unknown key, wrong type, bad value, batch and devices (four here), classes and data."""
+    message = _refused(
+        capsys,
+        DIGITS,
+        f"--workdir={tmp_path / 'run'}",
+        "--config.optimiser.momentum=0.9",
+        "--config.num_epochs=many",
+        "--config.optimizer.momentum",
+        "2",
+        "--config.batch_size=66",
+        "--config.model.num_classes=7",
+    )
+    assert message.splitlines() == [
+        "--config.optimiser.momentum: there is no such key; did you mean optimizer.momentum?",
+        "--config.num_epochs='many' is not a whole number (the default is 20).",
+        "optimizer.momentum=2.0 is not possible; use a number in [0, 1).",
+        "batch_size=66 cannot be split over 4 devices; use 64 or 68.",
+        "model.num_classes=7, but the data have 10 classes; use --config.model.num_classes=10.",
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+def test_batch_larger_than_the_data(tmp_path, capsys):
+    message = _refused(capsys, DIGITS, f"--workdir={tmp_path}/run", "--config.batch_size=2000")
+    assert "batch_size=2000 is larger than the 1437 training examples; use at most 1437." in message
+
+
+def test_imagenet_without_data_tells_how_to_get_it(capsys):
+    message = _refused(capsys, f"--config={ROOT}/configs/imagenet.py")
+    for part in (
+        "https://image-net.org",
+        "DIR/train/n01440764/*.JPEG",
+        "--config.data.path=DIR",
+        "--config configs/imagenet.py:smoke",
+    ):
+        assert part in message
+
+
+def test_workdir_of_another_model(tmp_path, capsys):
+    assert _main(f"{DIGITS}:smoke", f"--workdir={tmp_path}") == 0
+    capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    message = _refused(
+        capsys, f"{DIGITS}:smoke", f"--workdir={tmp_path}", "--config.model.num_classes=5"
+    )
+    assert "is a checkpoint of another model (num_classes 10 there, 5 here)" in message
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config is missing; the recipes are in configs/."),
+        (["--config=nothing.py"], "--config='nothing.py': there is no such file"),
+        ([DIGITS, "--mode=test"], "flag --mode=test: value should be one of <train|eval>"),
+        ([DIGITS, "--wordkir=x"], "Unknown command line flag 'wordkir'"),
+        ([DIGITS, "surplus"], "unknown argument 'surplus'."),
+        ([f"{DIGITS}:fast"], "unknown argument fast; this recipe takes smoke."),
+    ],
+)
+def test_bad_command_lines(capsys, arguments, message):
+    assert message in _refused(capsys, *arguments)
+
+
+def test_help(capsys):
+    assert _main("--help") == 0
+    assert "python -m alexnet_jax.main --config configs/digits.py" in capsys.readouterr().out
+
+
+def test_as_a_module_with_the_default_workdir(tmp_path):
+    """A real process: exit statuses, where it writes, and nothing on standard error."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    command = [
+        sys.executable,
+        "-m",
+        "alexnet_jax.main",
+        "--config",
+        f"{ROOT}/configs/digits.py:smoke",
+    ]
+    good = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert (tmp_path / "runs" / "digits" / "run.json").exists()
+
+    bad = subprocess.run(
+        [*command, "--config.foo=1"], cwd=tmp_path, capture_output=True, text=True, env=environment
+    )
+    assert bad.returncode == 2
+    assert bad.stdout == ""
+    assert (
+        bad.stderr == "--config.foo: there is no such key; docs/configuration.md lists them all.\n"
+    )

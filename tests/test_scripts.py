@@ -1,0 +1,60 @@
+"""The one-line equivalents of our sources' scripts: the command each becomes is one the trainer takes."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from alexnet_jax import config as configuration
+from alexnet_jax import main
+
+ROOT = Path(__file__).parents[1]
+DEEPSPARK, ASCEND = "configs/published/deepspark.py:1device", "configs/published/ascend_pytorch.py"
+
+CASES = [
+    (("train_1device.sh", DEEPSPARK, "DIR"), {"batch_size": 256, "model.precision": "float32"}),
+    (
+        ("train_1device_mixed.sh", DEEPSPARK, "DIR"),
+        {"model.precision": "float16", "optimizer.loss_scale": "dynamic", "batch_size": 256},
+    ),
+    (("train_8devices.sh", ASCEND, "DIR"), {"batch_size": 1024, "optimizer.learning_rate": 0.04}),
+    (
+        ("train_8devices_mixed.sh", ASCEND, "DIR", "--config.seed=3"),
+        {"model.precision": "float16", "optimizer.loss_scale": "dynamic", "seed": 3},
+    ),
+    (("performance.sh", ASCEND), {"num_epochs": 1, "data.source": "synthetic"}),
+    (("evaluate.sh", ASCEND, "DIR", "runs/x", "--config.eval.protocol=ten_crop"), {}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), CASES, ids=[case[0][0] for case in CASES])
+def test_script_becomes_a_command_the_trainer_takes(arguments, expected):
+    script, *rest = arguments
+    run = subprocess.run(
+        ["bash", f"scripts/{script}", *rest],
+        cwd=ROOT,
+        env=os.environ | {"PYTHON": "echo"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = run.stdout.split()
+    assert words[:2] == ["-m", "alexnet_jax.main"]
+    others, assignments = main._split_overrides(words[1:])
+    options = main._parse(others)
+    config = configuration.load(str(ROOT / options.config))
+    assert configuration.override(config, assignments) == []
+    assert configuration.validate(config) == []
+    assert {key: configuration.get(config, key) for key in expected} == expected
+    assert options.mode == ("eval" if script == "evaluate.sh" else "train")
+
+
+def test_every_script_of_the_table_is_there():
+    table = (ROOT / "docs" / "recipes.md").read_text()
+    for (script, *_), _ in CASES:
+        assert f"scripts/{script}" in table
+    for path in ROOT.glob("configs/**/*.py"):
+        assert f"({os.path.relpath(path, ROOT / 'docs')})" in table
+        assert f"(recipes/{path.stem}.svg)" in table
+        assert (ROOT / "docs" / "recipes" / f"{path.stem}.svg").is_file()

@@ -1,0 +1,199 @@
+import dataclasses
+import json
+import re
+
+import pytest
+
+from alexnet_jax.errors import RequestError
+from alexnet_jax.train import loop
+from alexnet_jax.train.writers import read_metrics
+from tests.train.runs import assert_same_bits, build, saved_arrays, small_config
+
+EXACT = ("step", "epoch", "split", "loss", "top1", "top5", "learning_rate", "num_examples")
+
+
+def _exact(records: list[dict]) -> list[dict]:
+    """The records without what depends on the clock."""
+    return [{name: record[name] for name in EXACT if name in record} for record in records]
+
+
+class _Killed(BaseException):
+    """Ends a run without any clean-up of ours."""
+
+
+def _train_until(run, workdir, stop_after: int) -> None:
+    steps = iter(range(stop_after))
+    jitted = run.train_step.lower
+
+    class Lowered:
+        def lower(self, state, batch):
+            compiled = jitted(state, batch).compile()
+
+            def step(state, batch):
+                if next(steps, None) is None:
+                    raise _Killed
+                return compiled(state, batch)
+
+            return type("", (), {"compile": lambda self: step})()
+
+    with pytest.raises(_Killed):
+        loop.train(dataclasses.replace(run, train_step=Lowered()), workdir)
+
+
+@pytest.mark.parametrize("stop_after", [4, 13, 17])
+def test_a_stopped_run_ends_as_if_it_had_not_been(tmp_path, stop_after):
+    config = small_config(**{"checkpoint.every_steps": 5})
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    loop.train(build(config), whole)
+    _train_until(build(config), stopped, stop_after)
+    loop.train(build(config), stopped)
+    assert_same_bits(saved_arrays(whole, 24), saved_arrays(stopped, 24))
+    assert _exact(read_metrics(whole)) == _exact(read_metrics(stopped))
+
+
+def test_what_a_run_writes(tmp_path, capsys):
+    config = small_config()
+    final = loop.train(build(config, device_count=2), tmp_path)
+
+    records = read_metrics(tmp_path)
+    assert [(r["step"], r["split"]) for r in records] == [
+        *((5, "train"), (10, "train"), (12, "train"), (12, "eval")),
+        *((15, "train"), (20, "train"), (24, "train"), (24, "eval")),
+    ]
+    train, evaluation = records[0], records[-1]
+    assert set(train) == {
+        *("step", "epoch", "split", "loss", "top1", "top5", "learning_rate"),
+        *("images_per_second", "input_wait_fraction"),
+    }
+    assert set(evaluation) == {
+        *("step", "epoch", "split", "loss", "top1", "top5", "num_examples"),
+        *("top1_low", "top1_high"),
+    }
+    assert evaluation["num_examples"] == 24
+    assert evaluation["epoch"] == 2
+
+    assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
+        json.dumps(config.to_dict())
+    )
+    card = json.loads((tmp_path / "run.json").read_text())
+    assert card["final"] == final.record()
+    assert card["device"]["count"] == 2
+    assert card["precision"] == "float32"
+    assert card["versions"]["jax"]
+    assert set(card["data_fingerprint"]) == {"train", "eval"}
+    parts = card["time_seconds"]
+    assert set(parts) == {*("compile", "input_wait", "step", "evaluation", "checkpoint", "total")}
+    assert parts["total"] == pytest.approx(sum(parts.values()) - parts["total"], abs=0.01)
+    assert all(seconds >= 0 for seconds in parts.values())
+    assert card["images_per_second"] > 0
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+    lines = capsys.readouterr().out.splitlines()
+    pattern = r"eval step=24 loss=\d+\.\d{4} top1=\d\.\d{4} top5=\d\.\d{4} n=24"
+    assert re.fullmatch(pattern, lines[-1])
+    assert lines[-1].split(" ")[3] == f"top1={final.top1:.4f}"
+    assert any(line.startswith("train step=5 epoch=0.42 loss=") for line in lines)
+
+
+def test_tensorboard_holds_the_metrics(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    loop.train(build(small_config(num_epochs=1)), tmp_path)
+    (file,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
+    data, found, place = file.read_bytes(), {}, 0
+    while place < len(data):  # a record: length, its checksum, the event, its checksum
+        length = int.from_bytes(data[place : place + 8], "little")
+        body = data[place + 12 : place + 12 + length]
+        assert masked_crc32c(body) == int.from_bytes(data[place + 12 + length :][:4], "little")
+        event = Event.FromString(body)
+        found |= {(event.step, value.tag): value.simple_value for value in event.summary.value}
+        place += 16 + length
+    for record in read_metrics(tmp_path):
+        assert found[record["step"], f"{record['split']}/top1"] == pytest.approx(record["top1"])
+
+
+def test_a_finished_run_is_evaluated_again_and_not_recorded_twice(tmp_path, capsys):
+    config = small_config(num_epochs=1)
+    first = loop.train(build(config), tmp_path)
+    records = read_metrics(tmp_path)
+    again = loop.train(build(config), tmp_path)
+    assert again == first
+    assert read_metrics(tmp_path) == records
+    assert "continues from step 12" in capsys.readouterr().out
+
+
+def test_a_longer_run_continues_and_says_what_changed(tmp_path, capsys):
+    loop.train(build(small_config(num_epochs=1)), tmp_path)
+    capsys.readouterr()
+    loop.train(build(small_config(num_epochs=2)), tmp_path)
+    output = capsys.readouterr().out
+    assert "changed since the run began: num_epochs: 1 -> 2" in output
+    assert output.splitlines()[-1].startswith("eval step=24 ")
+
+
+def test_a_shorter_run_is_refused(tmp_path):
+    loop.train(build(small_config(num_epochs=2)), tmp_path)
+    with pytest.raises(
+        RequestError, match=r"has trained 24 steps already, more than the 12 of this"
+    ):
+        loop.train(build(small_config(num_epochs=1)), tmp_path)
+
+
+def test_evaluate_only(tmp_path, capsys):
+    config = small_config(num_epochs=1)
+    trained = loop.train(build(config), tmp_path)
+    files = sorted(path for path in tmp_path.rglob("*"))
+    capsys.readouterr()
+    assert loop.evaluate_only(build(config, device_count=4), tmp_path) == pytest.approx(trained)
+    assert capsys.readouterr().out.startswith("eval step=12 loss=")
+    assert sorted(path for path in tmp_path.rglob("*")) == files
+
+
+def test_evaluate_only_needs_a_checkpoint(tmp_path):
+    with pytest.raises(RequestError, match="holds no checkpoint to evaluate; train first"):
+        loop.evaluate_only(build(small_config()), tmp_path)
+
+
+def test_init_weights_starts_from_another_run(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    loop.train(build(small_config(num_epochs=1)), first)
+    config = small_config(
+        **{"init_weights": str(first), "optimizer.learning_rate": 0.0, "num_epochs": 1}
+    )
+    loop.train(build(config), second)
+    one, other = saved_arrays(first, 12), saved_arrays(second, 12)
+    for name in one:
+        if name.startswith("['params']"):
+            assert one[name].tobytes() == other[name].tobytes()
+
+
+def test_init_weights_must_hold_weights(tmp_path):
+    config = small_config(init_weights=str(tmp_path))
+    with pytest.raises(
+        RequestError, match=r"init_weights='.*' holds no checkpoint; name a workdir"
+    ):
+        loop.train(build(config), tmp_path / "run")
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("device_count", [1, 4])
+def test_evaluation_counts_every_image_once(tmp_path, batch_size, device_count):
+    """At batch sizes that neither the images nor the devices divide."""
+    config = small_config(batch_size=batch_size)
+    run = build(config, device_count)
+    averages = loop.evaluate(run.eval_step, run.initial_state, run.eval_batches())
+    reference = build(small_config(batch_size=24))
+    expected = loop.evaluate(reference.eval_step, reference.initial_state, reference.eval_batches())
+    assert averages.num_examples == 24
+    assert averages == pytest.approx(expected, rel=1e-5)
+
+
+def test_metrics_of_a_torn_last_line_are_dropped(tmp_path):
+    config = small_config(num_epochs=1)
+    loop.train(build(config), tmp_path)
+    records = read_metrics(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99, "spl')
+    loop.train(build(config), tmp_path)
+    assert read_metrics(tmp_path) == records

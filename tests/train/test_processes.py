@@ -1,0 +1,142 @@
+"""Jobs of several real processes on this machine, over JAX's own runtime."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alexnet_jax.train import checkpoint
+from alexnet_jax.train.writers import read_metrics
+from tests.train.runs import saved_arrays
+
+ROOT = Path(__file__).parents[2]
+
+
+def _environment() -> dict[str, str]:
+    variables = {"JAX_NUM_CPU_DEVICES": "1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **variables, "PYTHON": sys.executable}
+
+
+def _arguments(workdir: Path, *more: str) -> list[str]:
+    return [
+        *(f"--config={ROOT}/configs/digits.py", f"--workdir={workdir}", "--config.num_epochs=2"),
+        *("--config.log_every_steps=4", "--config.checkpoint.every_steps=10", *more),
+    ]
+
+
+def _job(count: int, workdir: Path) -> list[subprocess.Popen]:
+    """Starts the processes of a job, without the script, so that each can be killed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    processes = []
+    for number in range(count):
+        job = [
+            f"--config.distributed.coordinator={address}",
+            f"--config.distributed.num_processes={count}",
+            f"--config.distributed.process_id={number}",
+        ]
+        command = [sys.executable, "-m", "alexnet_jax.main", *_arguments(workdir), *job]
+        processes.append(
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=_environment(),
+            )
+        )
+    return processes
+
+
+def _alone(workdir: Path) -> str:
+    command = [sys.executable, "-m", "alexnet_jax.main", *_arguments(workdir)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
+    return run.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("alone")
+    _alone(workdir)
+    return workdir
+
+
+def _assert_same_result(one: Path, other: Path) -> None:
+    """Same counts, losses to float32 rounding, and parameters close."""
+    first, second = read_metrics(one), read_metrics(other)
+    assert [(r["step"], r["split"]) for r in first] == [(r["step"], r["split"]) for r in second]
+    for mine, theirs in zip(first, second, strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+    arrays, others = saved_arrays(one, 44), saved_arrays(other, 44)
+    for name in arrays:
+        assert arrays[name] == pytest.approx(others[name], abs=1e-4), name
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_processes_train_to_the_result_of_one(tmp_path, alone, count):
+    script = ["bash", str(ROOT / "scripts/train_local.sh"), str(count)]
+    run = subprocess.run(
+        [*script, *_arguments(tmp_path)], capture_output=True, text=True, env=_environment()
+    )
+    assert run.returncode == 0, run.stderr
+    lines = [line for line in run.stdout.splitlines() if line.startswith("eval step=44 ")]
+    assert len(lines) == 1
+    assert lines[0].endswith(" n=360")
+    _assert_same_result(alone, tmp_path)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_dead_process_ends_the_others_and_one_continues(tmp_path, alone, victim):
+    processes = _job(2, tmp_path)
+    metrics = tmp_path / "metrics.jsonl"
+    deadline = time.monotonic() + 200
+    while not metrics.exists() or '"step": 12,' not in metrics.read_text():
+        assert all(process.poll() is None for process in processes)
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    processes[victim].send_signal(signal.SIGKILL)
+    start = time.monotonic()
+    output, _ = processes[1 - victim].communicate(timeout=60)
+    assert time.monotonic() - start < 60
+    assert processes[1 - victim].returncode == 1, output
+    processes[victim].communicate()
+
+    found = checkpoint.latest_step(tmp_path)
+    assert found is None or found < 44
+    _alone(tmp_path)
+    _assert_same_result(alone, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        (["--config.distributed.num_processes=2"], "go together; give all three or none"),
+        (
+            [
+                "--config.distributed.coordinator=127.0.0.1:1",
+                "--config.distributed.num_processes=2",
+                "--config.distributed.process_id=2",
+            ],
+            "distributed.process_id=2 is not in 0 to 1",
+        ),
+    ],
+)
+def test_bad_jobs(tmp_path, job, message):
+    command = [sys.executable, "-m", "alexnet_jax.main", *_arguments(tmp_path), *job]
+    run = subprocess.run(command, capture_output=True, text=True, env=_environment())
+    assert run.returncode == 2
+    assert message in run.stderr
+
+
+def test_the_script_wants_a_number():
+    run = subprocess.run(
+        ["bash", str(ROOT / "scripts/train_local.sh"), "many"], capture_output=True, text=True
+    )
+    assert run.returncode == 2
+    assert "got N='many', not a number of processes" in run.stderr
