@@ -2,7 +2,8 @@
 
 import jax
 
-# They import what they compare with, PyTorch among it, and hold no tests; the doctests of a directory would import them.
+# They import what they compare with, PyTorch among it, and hold no tests; the doctests of a directory would import
+# them.
 collect_ignore_glob = ["references/*.py"]
 
 jax.config.update("jax_num_cpu_devices", 4)

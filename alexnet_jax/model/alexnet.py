@@ -75,13 +75,22 @@ class AlexNet(nnx.Module):
             logits = activation
         return logits
 
-    def features(self, images: jax.Array) -> dict[str, jax.Array]:
+    def features(self, images: jax.Array, *, flatten: bool = False) -> dict[str, jax.Array]:
         """Returns every activation by its layer's name, in order: conv1, relu1, pool1, ..., the last the logits.
 
         Args:
           images: As in a call.
+          flatten: Whether to add "flatten", what the first dense layer reads, in torchvision's order: channel, row,
+            column. The network's own order is row, column, channel.
         """
-        return dict(self._forward(images, None))
+        activations = dict(self._forward(images, None))
+        if not flatten:
+            return activations
+        last_map = [x for x in activations.values() if x.ndim == 4][-1]
+        flat = last_map.transpose(0, 3, 1, 2).reshape(last_map.shape[0], -1)
+        place = list(activations).index(self.variant.dense_names[0])
+        items = list(activations.items())
+        return dict([*items[:place], ("flatten", flat), *items[place:]])
 
     def _forward(self, x: jax.Array, keys: jax.Array | None) -> Iterator[tuple[str, jax.Array]]:
         variant = self.variant
