@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from alexnet_jax.data.preprocess import preprocess as preprocess
     from alexnet_jax.model.alexnet import AlexNet as AlexNet
     from alexnet_jax.model.alexnet import create as create
     from alexnet_jax.model.variants import variants as variants
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "AlexNet": "alexnet_jax.model.alexnet",
     "create": "alexnet_jax.model.alexnet",
+    "preprocess": "alexnet_jax.data.preprocess",
     "variants": "alexnet_jax.model.variants",
 }
-__all__ = ["AlexNet", "__version__", "create", "variants"]
+__all__ = ["AlexNet", "__version__", "create", "preprocess", "variants"]
 
 
 def __getattr__(name: str) -> Any:

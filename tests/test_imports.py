@@ -114,6 +114,11 @@ def test_model_needs_only_what_flax_needs():
     )
 
 
+def test_preprocess_needs_no_trainer():
+    used = _modules_after("import alexnet_jax\nalexnet_jax.preprocess([])")
+    assert used.isdisjoint({*HEAVY, "jax", "flax"})
+
+
 def test_import_starts_no_device_and_changes_no_setting():
     code = (
         "import jax\n"

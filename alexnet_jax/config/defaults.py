@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict, config_dict
 
+from alexnet_jax.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
+
 
 def default_config() -> ConfigDict:
     """Returns every key with its default; a recipe is a diff against it.
@@ -29,8 +31,8 @@ def default_config() -> ConfigDict:
     config.data.train_split = "train"  # of "tfds", in its notation
     config.data.eval_split = ""  # of "tfds"; empty: "validation", or else "test"
     config.data.image_size = config_dict.placeholder(int)  # pixels
-    config.data.mean = (0.485, 0.456, 0.406)  # ImageNet's, on the 0-1 scale
-    config.data.std = (0.229, 0.224, 0.225)
+    config.data.mean = IMAGENET_MEAN  # on the 0-1 scale
+    config.data.std = IMAGENET_STD
     config.data.num_threads = 0  # decoding; 0: one a processor
     config.data.resident = "auto"  # whole on the device: "true", "false", or where it fits
     config.data.max_broken_fraction = 0.001  # more unreadable images than this stop the run

@@ -42,7 +42,11 @@ def open_image(encoded: bytes) -> Image.Image:
       PIL.UnidentifiedImageError: If the bytes are no image.
       OSError: If the image is cut short.
     """
-    image: Image.Image = Image.open(io.BytesIO(encoded))
+    return as_rgb(Image.open(io.BytesIO(encoded)))
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Returns an image in RGB, whatever its mode."""
     if image.mode.startswith("I"):  # 16 bits a pixel; Pillow would clip instead of scaling
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
@@ -67,13 +71,13 @@ def decode_resized(encoded: bytes, plan: Plan) -> np.ndarray:
     if size is None:
         image = open_image(encoded)
         box, out = plan(*image.size)
-        return _resize(image, box, out)
+        return resize(image, box, out)
     box, out = plan(*size)
     try:
         image = _decode_jpeg(encoded, size, _reduction(box, out))
     except ValueError:  # damaged, or merely unusual, which Pillow forgives
-        return _resize(open_image(encoded), box, out)
-    return _resize(image, _scaled(box, size, image.size), out)
+        return resize(open_image(encoded), box, out)
+    return resize(image, _scaled(box, size, image.size), out)
 
 
 def image_shape(encoded: bytes) -> tuple[int, int]:
@@ -122,9 +126,16 @@ def _scaled(
     return left * x, upper * y, min(right * x, reduced[0]), min(lower * y, reduced[1])
 
 
-def _resize(
+def resize(
     image: Image.Image, box: tuple[float, float, float, float], out: tuple[int, int]
 ) -> np.ndarray:
+    """Returns a part of an RGB image as uint8 [height, width, 3], bilinear and antialiased.
+
+    Args:
+      image: In RGB.
+      box: Of the part (left, upper, right, lower), in pixels.
+      out: The result's (width, height).
+    """
     return np.asarray(image.resize(out, Image.Resampling.BILINEAR, box=box))
 
 
@@ -168,36 +179,40 @@ def draw_crop(
     return left, upper, left + crop_width, upper + crop_height
 
 
+def shorter_side(resize_pixels: int) -> Plan:
+    """Returns the plan to keep the whole image and its shape, its shorter side ``resize_pixels`` long."""
+
+    def plan(width: int, height: int) -> tuple[Box, tuple[int, int]]:
+        shorter = min(width, height)
+        scale = resize_pixels / shorter
+        # As torchvision: the longer side is truncated, not rounded.
+        out_width, out_height = (
+            resize_pixels if n == shorter else int(n * scale) for n in (width, height)
+        )
+        return (0, 0, width, height), (out_width, out_height)
+
+    return plan
+
+
+def both_sides(resize_pixels: int) -> Plan:
+    """Returns the plan to squash the whole image into a square of ``resize_pixels``."""
+    return lambda width, height: ((0, 0, width, height), (resize_pixels, resize_pixels))
+
+
 def center(resize_pixels: int, image_size: int) -> Decoder:
     """Returns the decoder of the "center" protocol: shorter side to ``resize_pixels``, then the middle square."""
-
-    def decode(encoded: bytes, generator: np.random.Generator) -> np.ndarray:
-        del generator
-
-        def plan(width: int, height: int) -> tuple[Box, tuple[int, int]]:
-            shorter = min(width, height)
-            scale = resize_pixels / shorter
-            # As torchvision: the longer side is truncated, not rounded.
-            out_width, out_height = (
-                resize_pixels if n == shorter else int(n * scale) for n in (width, height)
-            )
-            return (0, 0, width, height), (out_width, out_height)
-
-        return _center_crop(decode_resized(encoded, plan), image_size)
-
-    return decode
+    return _middle(shorter_side(resize_pixels), image_size)
 
 
 def squash(resize_pixels: int, image_size: int) -> Decoder:
     """Returns the decoder of the "squash" protocol: both sides to ``resize_pixels``, then the middle square."""
+    return _middle(both_sides(resize_pixels), image_size)
 
+
+def _middle(plan: Plan, image_size: int) -> Decoder:
     def decode(encoded: bytes, generator: np.random.Generator) -> np.ndarray:
         del generator
-        resized = decode_resized(
-            encoded,
-            lambda width, height: ((0, 0, width, height), (resize_pixels, resize_pixels)),
-        )
-        return _center_crop(resized, image_size)
+        return center_crop(decode_resized(encoded, plan), image_size)
 
     return decode
 
@@ -215,6 +230,7 @@ PROTOCOLS: dict[str, Callable[[int, int], Decoder]] = {
 }
 
 
-def _center_crop(image: np.ndarray, size: int) -> np.ndarray:
+def center_crop(image: np.ndarray, size: int) -> np.ndarray:
+    """Returns the middle ``size`` x ``size`` pixels of [height, width, 3]."""
     upper, left = (round((n - size) / 2) for n in image.shape[:2])
     return image[upper : upper + size, left : left + size]
