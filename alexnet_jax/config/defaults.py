@@ -17,6 +17,7 @@ def default_config() -> ConfigDict:
     config.init_weights = ""  # a workdir to take the parameters from
     config.log_every_steps = 50
     config.eval_every_epochs = 1  # 0: only at the end
+    config.steps_per_dispatch = 0  # of data on the device; 0: chosen
 
     config.model = ConfigDict()
     config.model.variant = "torchvision"

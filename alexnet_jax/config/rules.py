@@ -44,6 +44,7 @@ AT_LEAST: dict[str, float] = {
     "num_epochs": 1,
     "log_every_steps": 1,
     "eval_every_epochs": 0,
+    "steps_per_dispatch": 0,
     "model.num_classes": 2,
     "data.num_threads": 0,
     "data.synthetic_examples": 1,

@@ -1,10 +1,12 @@
 """Batches of indices in place of images, for data that lie on the device already."""
 
 import dataclasses
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import numpy as np
 
+from alexnet_jax.data.order import TrainOrder
 from alexnet_jax.data.sources.base import Example, Reshaped, Source
 
 
@@ -46,6 +48,33 @@ class IndexSource:
     def fingerprint(self) -> str:
         """Returns the source's."""
         return self.source.fingerprint()
+
+
+def iterate_steps(
+    source: IndexSource, order: TrainOrder, spans: Iterable[tuple[int, int]], most: int
+) -> Generator[dict[str, Any]]:
+    """Yields the training batches of several steps at once.
+
+    Args:
+      source: The labels.
+      order: Which examples make each batch.
+      spans: (first step, one past the last) of each group of steps.
+      most: Steps of the longest.
+
+    Yields:
+      "steps": "image" (the examples' indices), "label" and "row", int32, and "mask", bool, each [most, batch], and
+      "shape" where the source has shapes; and "count", how many steps of them are meant.
+    """
+    row = np.tile(np.arange(order.batch_size, dtype=np.int32), (most, 1))
+    for first, stop in spans:
+        indices = np.zeros_like(row)
+        for place, step in enumerate(range(first, stop)):
+            indices[place] = order.indices(step)
+        _, labels = source.gather(indices)
+        steps = {"image": indices, "label": labels, "mask": np.ones(row.shape, bool), "row": row}
+        if source.shapes is not None:
+            steps["shape"] = source.shapes[indices]
+        yield {"steps": steps, "count": np.int32(stop - first)}
 
 
 def array_bytes(source: Source) -> int | None:

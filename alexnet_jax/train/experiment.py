@@ -12,9 +12,8 @@ from alexnet_jax.backend.capabilities import automatic_precision, own_device
 from alexnet_jax.data import decode, pipeline
 from alexnet_jax.data.broken import BrokenImages
 from alexnet_jax.data.checks import find_problems
-from alexnet_jax.data.indices import IndexSource
+from alexnet_jax.data.indices import IndexSource, iterate_steps
 from alexnet_jax.data.order import EvalOrder, TrainOrder
-from alexnet_jax.data.pipeline import Batch
 from alexnet_jax.data.sources import SOURCES
 from alexnet_jax.data.sources.base import SPLITS, Source, SourceSettings
 from alexnet_jax.errors import Fault
@@ -22,7 +21,9 @@ from alexnet_jax.model import functional
 from alexnet_jax.model.variants import get_variant
 from alexnet_jax.train import parts
 from alexnet_jax.train import state as train_state
+from alexnet_jax.train.agenda import Agenda
 from alexnet_jax.train.checkpoint import Identity
+from alexnet_jax.train.dispatch import make_train_steps
 from alexnet_jax.train.optimizer import sgd
 from alexnet_jax.train.parallel import STRATEGIES, Strategy
 from alexnet_jax.train.plateau import Plateau
@@ -72,8 +73,10 @@ class Experiment:
       train_order: Which examples make each training batch.
       eval_order: Which examples make each evaluation batch.
       strategy: How the steps are spread.
-      train_step: Jitted.
+      train_step: Jitted; takes what ``place_batch`` makes of one of ``train_batches``.
       eval_step: Jitted.
+      steps_per_dispatch: At most so many of them.
+      agenda: What falls due at which step.
       plateau: Lowers the learning rate after evaluations; None for schedules of the step alone.
       identity: Of the model, for its checkpoints.
       initial_state: On the devices.
@@ -93,6 +96,8 @@ class Experiment:
     strategy: Strategy
     train_step: Any
     eval_step: Any
+    steps_per_dispatch: int
+    agenda: Agenda
     plateau: Plateau | None
     identity: Identity
     initial_state: TrainState
@@ -100,10 +105,17 @@ class Experiment:
     @property
     def total_steps(self) -> int:
         """Length of the run."""
-        return self.config.num_epochs * self.train_order.steps_per_epoch
+        return self.agenda.total_steps
 
-    def train_batches(self, start_step: int) -> Generator[Batch]:
-        """Yields this process's part of the training batches from ``start_step`` to the last, on the host."""
+    def spans(self, start_step: int) -> Iterator[tuple[int, int]]:
+        """Yields (steps done before, steps done after) of each dispatch from ``start_step`` to the last."""
+        return self.agenda.spans(start_step, self.steps_per_dispatch)
+
+    def train_batches(self, start_step: int) -> Generator[Any]:
+        """Yields, on the host, this process's part of the batches of each dispatch from ``start_step`` to the last."""
+        if "train" in self.resident:
+            source, spans = IndexSource(self.sources["train"]), self.spans(start_step)
+            return iterate_steps(source, self.train_order, spans, self.steps_per_dispatch)
         return self._batches("train", self.train_order, start_step, self.total_steps)
 
     def eval_batches(self) -> Iterator[DeviceBatch]:
@@ -112,13 +124,15 @@ class Experiment:
         batches = self._batches("eval", order, 0, order.steps_per_epoch)
         return (self.place_batch("eval", batch) for batch in batches)
 
-    def place_batch(self, split: str, batch: Batch) -> DeviceBatch:
+    def place_batch(self, split: str, batch: Any) -> DeviceBatch:
         """Puts a split's batch on the devices; images that lie there already are gathered."""
+        if split == "train" and split in self.resident:
+            return self.resident[split].place_steps(batch)
         return self.resident.get(split, self.strategy).place_batch(batch)
 
     def _batches(
         self, split: str, order: TrainOrder | EvalOrder, start_step: int, stop_step: int
-    ) -> Generator[Batch]:
+    ) -> Generator[pipeline.Batch]:
         source = self.sources[split]
         return pipeline.iterate(
             IndexSource(source) if split in self.resident else source,
@@ -183,6 +197,12 @@ def data_faults(config: ConfigDict, sources: Sources) -> list[Fault]:
     if config.data.resident == "true" and (reason := unfit(sources)):
         text = f"data.resident='true' is not possible: {reason}, or use 'auto'."
         faults.append(Fault("data.resident", text))
+    if config.steps_per_dispatch > 1 and (config.data.resident == "false" or unfit(sources)):
+        text = (
+            f"steps_per_dispatch={config.steps_per_dispatch} needs the data on the device: "
+            f"{unfit(sources) or 'data.resident is false'}, or use 0 or 1."
+        )
+        faults.append(Fault("steps_per_dispatch", text))
     return faults + [Fault("data", text) for text in find_problems(sources)]
 
 
@@ -233,6 +253,7 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
             plateau=plateau,
         )
     on_device = is_resident(config.data.resident, sources, devices)
+    steps_per_dispatch = parts.steps_per_dispatch(config, resident=on_device)
     objective = Objective(
         model=model,
         transform=parts.build_transform(config, sources),
@@ -268,8 +289,14 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
         train_order=train_order,
         eval_order=EvalOrder(len(sources["eval"]), eval_batch_size),
         strategy=strategy,
-        train_step=strategy.train_step(train_step, state),
+        train_step=(
+            strategy.train_steps(make_train_steps(train_step), state)
+            if on_device
+            else strategy.train_step(train_step, state)
+        ),
         eval_step=strategy.eval_step(parts.eval_step(config, objective), state),
+        steps_per_dispatch=steps_per_dispatch,
+        agenda=parts.agenda(config, train_order.steps_per_epoch),
         plateau=plateau,
         identity=Identity(
             variant=config.model.variant,

@@ -15,6 +15,7 @@ from alexnet_jax.train import checkpoint
 from alexnet_jax.train.checkpoint import Checkpoints
 from alexnet_jax.train.clock import Clock, Meter
 from alexnet_jax.train.console import RunConsole, eval_line
+from alexnet_jax.train.dispatch import per_step
 from alexnet_jax.train.evaluate import evaluate
 from alexnet_jax.train.experiment import Experiment
 from alexnet_jax.train.metrics import SUMS, Accumulator, Averages
@@ -112,24 +113,23 @@ class _Run:
     console: RunConsole
 
     def train(self, state: TrainState, start_step: int) -> Averages:
-        total_steps = self.experiment.total_steps
+        agenda = self.experiment.agenda
         report = _TrainReport(self.experiment, self.clock, self._record)
         batches = self.experiment.train_batches(start_step)
         train_step = None
         averages = None
         best = -1.0
-        for step in range(start_step, total_steps):
+        for first, done in self.experiment.spans(start_step):
             with self.clock.measure("input_wait"):
                 batch = self.experiment.place_batch("train", next(batches))
             if train_step is None:
                 with self.clock.measure("compile"):
                     train_step = self.experiment.train_step.lower(state, batch).compile()
             state, sums = train_step(state, batch)
-            done = step + 1
-            report.add(done, sums)
-            self.console.step(done, done / self.experiment.train_order.steps_per_epoch)
+            report.add(first, done, sums)
+            self.console.step(done, done / agenda.steps_per_epoch)
 
-            evaluate_now, save_now = self._due(done)
+            evaluate_now, save_now = agenda.evaluates(done), agenda.saves(done)
             if evaluate_now or save_now:
                 report.flush()
             averages = self._evaluate(done, state) if evaluate_now else None
@@ -151,20 +151,6 @@ class _Run:
                 )
         return averages
 
-    def _due(self, done: int) -> tuple[bool, bool]:
-        """Returns whether to evaluate and whether to save after ``done`` steps."""
-        config = self.experiment.config
-        last = done == self.experiment.total_steps
-        epoch, rest = divmod(done, self.experiment.train_order.steps_per_epoch)
-
-        def every_epochs(epochs: int) -> bool:
-            return rest == 0 and epochs > 0 and epoch % epochs == 0
-
-        every_steps = config.checkpoint.every_steps
-        save = every_epochs(config.checkpoint.every_epochs)
-        save = save or (every_steps > 0 and done % every_steps == 0)
-        return last or every_epochs(config.eval_every_epochs), last or save
-
     def _evaluate(self, done: int, state: TrainState) -> Averages:
         with self.clock.measure("evaluation"):
             averages = evaluate(self.experiment.eval_step, state, self.experiment.eval_batches())
@@ -183,22 +169,22 @@ class _Run:
 
 
 class _TrainReport:
-    """Reads the steps' sums one step late and reports their averages over windows."""
+    """Reads the steps' sums one dispatch late and reports their averages over windows."""
 
     def __init__(
         self, experiment: Experiment, clock: Clock, record: Callable[[dict[str, Any]], None]
     ):
         self._experiment, self._record = experiment, record
         self._accumulator, self._meter = Accumulator(), Meter(clock)
-        self._pending: tuple[int, Any] | None = None
+        self._pending: tuple[int, int, Any] | None = None
 
-    def add(self, done: int, sums: Any) -> None:
-        """Takes the sums of the step just dispatched, and reads those of the step before."""
+    def add(self, first: int, done: int, sums: Any) -> None:
+        """Takes the sums of the steps just dispatched, and reads those of the dispatch before."""
         self._read()
-        self._pending = (done, sums)
+        self._pending = (first, done, sums)
 
     def flush(self) -> None:
-        """Reads the last step, and reports the window up to it."""
+        """Reads the last dispatch, and reports the window up to it."""
         self._read(close=True)
 
     def restart(self) -> None:
@@ -208,11 +194,12 @@ class _TrainReport:
     def _read(self, *, close: bool = False) -> None:
         if self._pending is None:
             return
-        done, sums = self._pending
+        first, done, sums = self._pending
         self._pending = None
-        self._accumulator.add(sums)
-        if close or done % self._experiment.config.log_every_steps == 0:
-            others = {name: value.item() for name, value in sums.items() if name not in SUMS}
+        for each in per_step(sums, done - first):
+            self._accumulator.add(each)
+        if close or self._experiment.agenda.logs(done):
+            others = {name: value.item() for name, value in each.items() if name not in SUMS}
             self._close_window(done, others)
 
     def _close_window(self, done: int, others: dict[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import numpy as jnp
@@ -76,7 +76,7 @@ class Accumulator:
         """Starts over."""
         self._totals: dict[str, float] = dict.fromkeys(SUMS, 0)
 
-    def add(self, sums: Mapping[str, jax.Array]) -> None:
+    def add(self, sums: Mapping[str, Any]) -> None:
         """Adds the sums of a batch, waiting for the device if need be."""
         for name, value in jax.device_get({name: sums[name] for name in SUMS}).items():
             self._totals[name] += value.item()

@@ -12,6 +12,7 @@ from alexnet_jax.backend.capabilities import donates
 from alexnet_jax.model.placement import Placement
 from alexnet_jax.model.variants import Variant
 from alexnet_jax.train import hybrid
+from alexnet_jax.train.dispatch import ManySteps
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.steps import DeviceBatch, EvalStep, TrainStep
 
@@ -52,6 +53,14 @@ class Strategy(Protocol):
         """Returns the compiled-at-first-call step; it consumes the state it is given."""
         ...
 
+    def place_steps(self, steps: Any) -> DeviceBatch:
+        """Puts the batches of several steps, [steps, rows, ...], on the devices."""
+        ...
+
+    def train_steps(self, steps: ManySteps, state: TrainState) -> Any:
+        """Returns the compiled-at-first-call steps of a dispatch; they consume the state they are given."""
+        ...
+
     def eval_step(self, step: EvalStep, state: TrainState) -> Any:
         """Returns the compiled-at-first-call step."""
         ...
@@ -66,6 +75,7 @@ class JitStrategy:
         self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.by_row = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        self._by_step_and_row = NamedSharding(self.mesh, PartitionSpec(None, AXIS))
         self.placement = Placement()
         self.donated = (0,) if donates(self.mesh.local_devices[0]) else ()
 
@@ -105,6 +115,21 @@ class JitStrategy:
             step,
             in_shardings=(where, self.by_row),
             out_shardings=(where, self.replicated),
+            donate_argnums=self.donated,
+        )
+
+    def place_steps(self, steps: Any) -> DeviceBatch:
+        """Puts the batches of several steps, [steps, rows, ...], on the devices of this one process."""
+        return jax.device_put(steps, self._by_step_and_row)
+
+    def train_steps(self, steps: ManySteps, state: TrainState) -> Any:
+        """Returns the jitted steps of a dispatch; they consume the state they are given, where the devices can."""
+        where = self.state_shardings(state)
+        whole, split = self.replicated, self._by_step_and_row
+        return jax.jit(
+            steps,
+            in_shardings=(where, {"images": whole, "steps": split, "count": whole}),
+            out_shardings=(where, whole),
             donate_argnums=self.donated,
         )
 
@@ -156,14 +181,30 @@ class PmapStrategy(JitStrategy):
         del state
         return self._map(step, donate_argnums=self.donated)
 
+    def place_steps(self, steps: Any) -> DeviceBatch:
+        """Puts the batches of several steps on the devices, with an axis of devices before those of steps and rows."""
+        count = len(self._devices)
+
+        def split(array: Any) -> Any:
+            by_device = array.reshape(len(array), count, -1, *array.shape[2:])
+            return np.ascontiguousarray(by_device.swapaxes(0, 1))
+
+        return jax.device_put(jax.tree.map(split, steps), self.by_row)
+
+    def train_steps(self, steps: ManySteps, state: TrainState) -> Any:
+        """Returns the mapped steps of a dispatch; they consume the state they are given."""
+        del state
+        batch_axes = {"images": None, "steps": 0, "count": None}
+        return self._map(steps, batch_axes, donate_argnums=self.donated)
+
     def eval_step(self, step: EvalStep, state: TrainState) -> Any:
         """Returns the mapped step."""
         del state
         return self._map(step)
 
-    def _map(self, step: Callable[..., Any], **options: Any) -> Any:
+    def _map(self, step: Callable[..., Any], batch_axes: Any = 0, **options: Any) -> Any:
         # The state is one array for all devices, as everywhere else, so it has no axis of devices.
-        in_axes: Any = (None, 0)
+        in_axes: Any = (None, batch_axes)
         out_axes: Any = None
         return jax.pmap(
             step, AXIS, in_axes=in_axes, out_axes=out_axes, devices=self._devices, **options

@@ -13,8 +13,10 @@ from alexnet_jax.model import alexnet
 from alexnet_jax.model.placement import Placement
 from alexnet_jax.model.variants import get_variant
 from alexnet_jax.train import traffic
+from alexnet_jax.train.agenda import Agenda
 from alexnet_jax.train.augment import Augmentation, Normalization, Transform
 from alexnet_jax.train.crop import RandomResizedCrop, View
+from alexnet_jax.train.dispatch import AUTOMATIC_STEPS
 from alexnet_jax.train.loss_scale import LossScaling
 from alexnet_jax.train.mixing import Mixing
 from alexnet_jax.train.plateau import Plateau
@@ -97,6 +99,25 @@ def plateau(config: ConfigDict) -> Plateau | None:
         threshold=config.schedule.plateau_threshold,
         min_learning_rate=config.schedule.plateau_min_learning_rate,
     )
+
+
+def agenda(config: ConfigDict, steps_per_epoch: int) -> Agenda:
+    """Returns what falls due at which step."""
+    return Agenda(
+        total_steps=config.num_epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        log_every_steps=config.log_every_steps,
+        eval_every_epochs=config.eval_every_epochs,
+        save_every_epochs=config.checkpoint.every_epochs,
+        save_every_steps=config.checkpoint.every_steps,
+    )
+
+
+def steps_per_dispatch(config: ConfigDict, *, resident: bool) -> int:
+    """Returns the most steps of a dispatch: one where batches come from the host, whatever is asked for."""
+    if not resident:
+        return 1
+    return config.steps_per_dispatch or AUTOMATIC_STEPS
 
 
 def loss_scaling(config: ConfigDict, precision: str) -> LossScaling | None:

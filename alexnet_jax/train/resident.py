@@ -40,6 +40,11 @@ class Resident:
         placed = self._strategy.place_batch(batch)
         return {**placed, "image": self._gather(self._images, placed["image"])}
 
+    def place_steps(self, batch: Any) -> dict[str, Any]:
+        """Returns what ``dispatch.make_train_steps`` takes, for the indices and labels of several steps."""
+        steps = self._strategy.place_steps(batch["steps"])
+        return {"images": self._images, "steps": steps, "count": batch["count"]}
+
 
 def unfit(sources: dict[str, Source]) -> str:
     """Returns why data cannot be resident; empty where they can."""

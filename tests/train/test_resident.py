@@ -42,23 +42,20 @@ def test_batches_are_the_same_as_from_the_host(device_count, parallelism):
     there, here = (_build(setting, device_count, parallelism) for setting in ("true", "false"))
     assert set(there.resident) == {"train", "eval"}
     assert here.resident == {}
-    host = there.train_batches(1)
-    batch = next(host)
-    assert batch["image"].dtype == np.int32  # what is shipped: four bytes an image
-    host.close()
-    trained = zip(
-        *(
-            [run.place_batch("train", batch) for batch in run.train_batches(0)]
-            for run in (there, here)
-        ),
-        strict=True,
-    )
-    evaluated = zip(there.eval_batches(), here.eval_batches(), strict=True)
-    for one, other in [*trained, *evaluated]:
+    shipped = next(there.train_batches(1))
+    assert shipped["steps"]["image"].dtype == np.int32  # four bytes an image
+    for one, other in zip(there.eval_batches(), here.eval_batches(), strict=True):
         assert one.keys() == other.keys()
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
             assert one[name].sharding.is_equivalent_to(other[name].sharding, one[name].ndim)
+    ours, theirs = (run.train_batches(1) for run in (there, here))
+    batch = next(ours)
+    for step, other in zip(range(batch["count"]), theirs, strict=True):
+        indices = batch["steps"]["image"][step]
+        np.testing.assert_array_equal(there.sources["train"].images[indices], other["image"])
+        for name in ("label", "mask", "row", "shape"):
+            np.testing.assert_array_equal(batch["steps"][name][step], other[name])
 
 
 def test_runs_end_with_the_same_bits(tmp_path):
