@@ -8,7 +8,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from alexnet_jax import config as configuration
-from alexnet_jax.backend import distributed
+from alexnet_jax.backend import compilation_cache, distributed
 from alexnet_jax.backend.activate import activate
 from alexnet_jax.errors import Fault, RequestError
 from alexnet_jax.train import experiment, loop
@@ -100,6 +100,7 @@ def _prepare(
     sources, devices = None, None
     try:
         job = config.distributed
+        compilation_cache.enable(config.compilation_cache)
         distributed.join(job.coordinator, job.num_processes, job.process_id)
         devices = activate(config.backend, config.backend_library, dict(config.backend_options))
         distributed.check_process_count(job.num_processes)

@@ -78,13 +78,6 @@ def test_trains_and_evaluates_a_folder(tmp_path, capsys):
     assert last.endswith(" n=6")
 
 
-@pytest.mark.parametrize("recipe", ["digits", "cifar10", "imagenet"])
-def test_smoke(tmp_path, capsys, recipe):
-    status = _main(f"--config={ROOT}/configs/{recipe}.py:smoke", f"--workdir={tmp_path}")
-    assert status == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("eval step=2 ")
-
-
 def test_all_faults_at_once(tmp_path, capsys):
     """Unknown key, wrong type, bad value, batch and devices (four here), classes and data."""
     message = _refused(

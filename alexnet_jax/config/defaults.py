@@ -93,6 +93,7 @@ def default_config() -> ConfigDict:
     config.backend = "auto"
     config.backend_library = ""
     config.backend_options = ConfigDict()  # any key: the plugin's own
+    config.compilation_cache = "auto"  # the user's cache directory; "off"; or a directory
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_epochs = 1  # 0: not by epochs

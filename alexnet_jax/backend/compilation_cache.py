@@ -1,0 +1,84 @@
+"""Compiled programs kept on disk, so that the second start of a run does not compile again."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+AUTO, OFF = "auto", "off"
+MAX_BYTES = 2**30  # of all programs kept; the longest unused go first
+
+
+def enable(setting: str) -> Path | None:
+    """Turns JAX's persistent compilation cache on. Must run before the first program is compiled.
+
+    A cached program is code that JAX will run, so the directory must be the user's alone: it is made unreadable for
+    others, and one that belongs to somebody else is not used. ``JAX_COMPILATION_CACHE_DIR`` goes before the setting.
+
+    Args:
+      setting: "auto" for the user's cache directory, "off", or a directory.
+
+    Returns:
+      Where programs are kept; None where they are not: the cache is off, or its directory cannot be used.
+    """
+    already = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if already:  # the environment's, or set by a program that uses us
+        return Path(already)
+    if setting == OFF:
+        return None
+    directory = (_user_directory() if setting == AUTO else Path(setting)) / _machine()
+    if not _make_private(directory):
+        return None
+    _prune(directory)
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    # JAX's default of a second leaves out most of what a small network compiles.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return directory
+
+
+def _user_directory() -> Path:
+    """Returns where the XDG base directory specification has a user's caches."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "alexnet_jax"
+
+
+def _machine() -> str:
+    """Returns a name for this kind of processor: its programs do not run on one with other instructions.
+
+    JAX's own key does not tell processors apart, and a home directory is often shared between machines.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
+    return f"{platform.machine()}-{digest}"
+
+
+def _make_private(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:  # no home, a read-only one, a full disk: a run does without
+        return False
+    owned = not hasattr(os, "getuid") or directory.stat().st_uid == os.getuid()
+    return owned and os.access(directory, os.W_OK)
+
+
+def _prune(directory: Path) -> None:
+    """Deletes the programs that were not used for longest, until the rest fits.
+
+    JAX can do so itself, but then a process killed between its two files makes every later write fail.
+    """
+    entries = []
+    for path in directory.iterdir():
+        try:
+            entries.append((path.stat(), path))
+        except FileNotFoundError:  # another process prunes too
+            continue
+    total = sum(stat.st_size for stat, _ in entries)
+    for stat, path in sorted(entries, key=lambda entry: entry[0].st_atime):
+        if total <= MAX_BYTES:
+            return
+        path.unlink(missing_ok=True)
+        total -= stat.st_size

@@ -1,0 +1,65 @@
+"""Compiled programs are kept where only their user writes, and found again."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from alexnet_jax.backend import compilation_cache
+
+PROGRAM = """
+import jax, sys
+from jax import numpy as jnp
+from alexnet_jax.backend import compilation_cache
+from jax._src import monitoring
+hits = []
+monitoring.register_event_listener(lambda name, **_: hits.append(name) if name.endswith("/cache_hits") else None)
+print(compilation_cache.enable(sys.argv[1]))
+jax.jit(lambda x: jnp.sin(x) @ x.T)(jnp.ones((64, 64))).block_until_ready()
+print(len(hits))
+"""
+
+
+def _run(setting: str, home, **environment: str) -> tuple[str, int]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    variables = {"HOME": str(home), "XDG_CACHE_HOME": "", "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, setting],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=inherited | variables | environment,
+    )
+    directory, hits = run.stdout.split()
+    return directory, int(hits)
+
+
+def test_a_second_process_finds_what_the_first_compiled(tmp_path):
+    first, hits = _run("auto", tmp_path)
+    assert first.startswith(str(tmp_path / ".cache" / "alexnet_jax"))
+    assert hits == 0
+    second, hits = _run("auto", tmp_path)
+    assert second == first
+    assert hits > 0
+    assert os.stat(first).st_mode & 0o077 == 0
+
+
+def test_jax_own_variable_goes_before_the_setting(tmp_path):
+    own = str(tmp_path / "own")
+    assert _run("auto", tmp_path, JAX_COMPILATION_CACHE_DIR=own)[0] == own
+
+
+@pytest.mark.parametrize("setting", ["off", "/dev/null/not-a-directory"])
+def test_without_a_directory_nothing_is_kept(tmp_path, setting):
+    assert _run(setting, tmp_path) == ("None", 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_programs_unused_for_longest_go_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation_cache, "MAX_BYTES", 250)
+    for age, name in enumerate(["newest", "middle", "oldest"]):
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, (1_000_000 - age, 1_000_000))
+    compilation_cache._prune(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
