@@ -27,7 +27,8 @@ ALLOWED = {
     "data": {"errors"},
     "backend": {"errors"},
     "train": GROUND | {"model", "data", "backend"},
-    "commands": GROUND | {"model", "data", "backend", "train", "config"},
+    "library": GROUND | {"model", "data", "backend", "train"},
+    "commands": GROUND | {"model", "data", "backend", "train", "config", "library"},
     "errors": set(),
     "randomness": set(),
 }

@@ -11,7 +11,7 @@ import jax
 from alexnet_jax.backend.capabilities import describe_limits, own_device
 from alexnet_jax.data.checks import class_counts
 from alexnet_jax.errors import RequestError
-from alexnet_jax.train import checkpoint
+from alexnet_jax.train import checkpoint, starting_weights
 from alexnet_jax.train.checkpoint import Checkpoints
 from alexnet_jax.train.clock import Clock, Meter
 from alexnet_jax.train.console import RunConsole, eval_line
@@ -22,9 +22,8 @@ from alexnet_jax.train.metrics import SUMS, Accumulator, Averages
 from alexnet_jax.train.plateau import Plateau
 from alexnet_jax.train.run_card import run_card
 from alexnet_jax.train.state import TrainState
-from alexnet_jax.train.writers import MetricsWriter, NoWriter, write_json
+from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, write_json
 
-CONFIG_FILE = "config.json"
 RUN_CARD_FILE = "run.json"
 
 
@@ -84,18 +83,21 @@ def train(experiment: Experiment, workdir: Path) -> Averages:
 
 
 def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
-    """Evaluates the newest checkpoint of ``workdir`` and changes nothing there.
+    """Evaluates ``init_weights``, or the newest checkpoint of ``workdir``, and changes nothing there.
 
     Raises:
       RequestError: If it has none, or one of another model.
     """
     source = Path(experiment.config.init_weights or workdir)
     step = checkpoint.latest_step(source)
-    if step is None:
+    if step is not None:
+        state = checkpoint.restore(source, experiment.identity, experiment.initial_state)
+    elif experiment.config.init_weights:
+        step, state = 0, _from_init_weights(experiment)
+    else:
         raise RequestError(
             f"{source} holds no checkpoint to evaluate; train first, or name another --workdir."
         )
-    state = checkpoint.restore(source, experiment.identity, experiment.initial_state)
     averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
     if jax.process_index() == 0:
         print(eval_line(step, averages), flush=True)
@@ -246,14 +248,13 @@ def _starting_point(experiment: Experiment, workdir: Path) -> tuple[TrainState, 
             )
         return checkpoint.restore(workdir, experiment.identity, experiment.initial_state), step
     if experiment.config.init_weights:
-        source = Path(experiment.config.init_weights)
-        if checkpoint.latest_step(source) is None:
-            raise RequestError(f"init_weights={str(source)!r} holds no checkpoint; name a workdir.")
-        restored = checkpoint.restore(source, experiment.identity, experiment.initial_state)
-        return dataclasses.replace(
-            experiment.initial_state, params=restored.params, model_state=restored.model_state
-        ), 0
+        return _from_init_weights(experiment), 0
     return experiment.initial_state, 0
+
+
+def _from_init_weights(experiment: Experiment) -> TrainState:
+    weights = starting_weights.read(Path(experiment.config.init_weights), experiment.identity)
+    return starting_weights.place(weights, experiment.initial_state, experiment.strategy)
 
 
 def _changed_settings(experiment: Experiment, workdir: Path) -> list[str]:

@@ -1,0 +1,87 @@
+"""``.safetensors``: a header of names, shapes and offsets, then the numbers. Reading executes nothing by design."""
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax import numpy as jnp
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from alexnet_jax.errors import RequestError
+from alexnet_jax.model.weights.stored import Stored, StoredArray
+
+SUFFIX = ".safetensors"
+
+DTYPES = {
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(jnp.bfloat16),
+    "I64": np.dtype(np.int64),
+    "I32": np.dtype(np.int32),
+    "I16": np.dtype(np.int16),
+    "I8": np.dtype(np.int8),
+    "U64": np.dtype(np.uint64),
+    "U32": np.dtype(np.uint32),
+    "U16": np.dtype(np.uint16),
+    "U8": np.dtype(np.uint8),
+    "BOOL": np.dtype(np.bool_),
+}
+
+
+def read(path: Path) -> Stored:
+    """Reads the header.
+
+    Raises:
+      RequestError: If the header is not one, or does not cover the file exactly.
+    """
+    try:
+        file: Any = safe_open(path, framework="numpy")
+        metadata = file.metadata() or {}
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+        described = {
+            name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()
+        }
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+    return Stored(
+        where=str(path),
+        arrays={
+            name: StoredArray(shape, DTYPES[dtype], functools.partial(_array, path, file, name))
+            for name, (shape, dtype) in described.items()
+            if dtype in DTYPES
+        },
+        others=tuple(name for name, (_, dtype) in described.items() if dtype not in DTYPES),
+        metadata=metadata,
+    )
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Writes a file at once: readers see the old or the new one, never a part.
+
+    Raises:
+      RequestError: If there is no directory to write to.
+    """
+    if not path.parent.is_dir():
+        raise RequestError(f"{path.parent} is no directory; make it first.")
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        save_file(dict(arrays), temporary, metadata=dict(metadata))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _array(path: Path, file: Any, name: str) -> np.ndarray:
+    try:
+        return file.get_tensor(name)
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> RequestError:
+    return RequestError(f"{path} is not a sound .safetensors file: {error}; fetch it again.")

@@ -1,0 +1,106 @@
+"""The weights of a checkpoint, without its optimizer: what a trained run is loaded from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from alexnet_jax.errors import RequestError
+from alexnet_jax.model.weights.fit import Weights
+from alexnet_jax.model.weights.slots import MODEL_STATE, PARAMS, frame
+from alexnet_jax.train.checkpoint import DIRECTORY, Identity, latest_step
+from alexnet_jax.train.writers import CONFIG_FILE
+
+EMA_PARAMS = "ema_params"
+
+
+def locate(path: Path) -> tuple[Path, int]:
+    """Returns a workdir and the step of its checkpoint.
+
+    Args:
+      path: A workdir, for its newest checkpoint, or WORKDIR/checkpoints/STEP.
+
+    Raises:
+      RequestError: If there is none.
+    """
+    if path.parent.name == DIRECTORY and path.name.isdecimal() and path.is_dir():
+        return path.parent.parent, int(path.name)
+    step = latest_step(path)
+    if step is None:
+        raise RequestError(f"{path} holds no checkpoint; name a workdir or a file of weights.")
+    return path, step
+
+
+def read(path: Path, *, use_ema: bool | None = None) -> Weights:
+    """Reads the weights of a checkpoint, written on any number of devices. Changes nothing on disk.
+
+    Args:
+      path: As in ``locate``.
+      use_ema: Whether to take the moving average of the parameters; None for what the run evaluated.
+
+    Raises:
+      RequestError: If there is no checkpoint, or it is of a network that this version does not have.
+    """
+    workdir, step = locate(path)
+    use_ema = _evaluates_ema(workdir) if use_ema is None else use_ema
+    handlers = {"state": ocp.PyTreeCheckpointHandler(), "identity": ocp.JsonCheckpointHandler()}
+    options = ocp.CheckpointManagerOptions(create=False)
+    directory = (workdir / DIRECTORY).absolute()
+    with ocp.CheckpointManager(directory, item_handlers=handlers, options=options) as manager:
+        saved = manager.item_metadata(step)["state"].tree
+        params_name = EMA_PARAMS if use_ema and EMA_PARAMS in saved else PARAMS
+        wanted = {name: saved[name] for name in (params_name, MODEL_STATE) if name in saved}
+        args = ocp.args.Composite(
+            identity=ocp.args.JsonRestore(),
+            state=ocp.args.PyTreeRestore(
+                item=jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted),
+                restore_args=jax.tree.map(
+                    lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
+                ),
+                partial_restore=True,
+            ),
+        )
+        restored = manager.restore(step, args=args)
+    identity = Identity(**restored["identity"])
+    state: dict[str, Any] = restored["state"]
+    params, model_state = state[params_name], state.get(MODEL_STATE) or {}
+    return _weights(directory / str(step), identity, params, model_state)
+
+
+def _weights(
+    where: Path, identity: Identity, params: dict[str, Any], model_state: dict[str, Any]
+) -> Weights:
+    wanted = frame(
+        identity.variant, num_classes=identity.num_classes, image_size=identity.image_size
+    )
+    trees = {PARAMS: params, MODEL_STATE: model_state}
+    names = {(slot.tree, slot.layer, slot.leaf) for slot in wanted.slots}
+    found = {
+        (tree, layer, leaf)
+        for tree, layers in trees.items()
+        for layer, leaves in layers.items()
+        for leaf in leaves
+    }
+    if names != found:
+        differing = ", ".join(sorted("/".join(name) for name in names ^ found))
+        raise RequestError(
+            f"{where} holds another network than this version's {identity.variant}: {differing} is on one side only; "
+            "read it with the version that wrote it."
+        )
+    return Weights(
+        identity.variant,
+        identity.num_classes,
+        identity.image_size,
+        wanted.model,
+        params,
+        model_state,
+    )
+
+
+def _evaluates_ema(workdir: Path) -> bool:
+    """Returns whether a run evaluates the moving average of its parameters."""
+    path = workdir / CONFIG_FILE
+    return path.is_file() and bool(json.loads(path.read_text())["eval"]["use_ema"])
