@@ -22,7 +22,7 @@ Trains (or evaluates) a recipe. A workdir that holds checkpoints is continued, w
 
   --config    the recipe, a file that defines get_config(); some take an argument, e.g. configs/imagenet.py:smoke
   --workdir   where everything is written; default: runs/ and the recipe's name
-  --mode      train, or eval: evaluate the workdir's newest checkpoint, or --config.init_weights=WORKDIR
+  --mode      train, or eval: evaluate the workdir's newest checkpoint, or --config.init_weights=PATH
   --config.KEY=VALUE   changes one setting, e.g. --config.optimizer.learning_rate=0.02
 
 Example:

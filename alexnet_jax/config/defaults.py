@@ -14,7 +14,7 @@ def default_config() -> ConfigDict:
     config.seed = 0
     config.batch_size = 256  # global: over all devices and processes
     config.num_epochs = 90
-    config.init_weights = ""  # a workdir to take the parameters from
+    config.init_weights = ""  # a file of weights, or a workdir, to start from
     config.log_every_steps = 50
     config.eval_every_epochs = 1  # 0: only at the end
     config.steps_per_dispatch = 0  # of data on the device; 0: chosen

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.model.weights import safetensors_file
+from alexnet_jax.model.weights import mindspore_file, safetensors_file, torch_file
 from alexnet_jax.model.weights.stored import Stored
 
 HEAD_BYTES = 16
@@ -27,10 +27,21 @@ class Format:
 
 
 FORMATS = (
+    Format("PyTorch (zip)", begins=lambda head: head.startswith(b"PK"), read=torch_file.read_zip),
+    Format(
+        "PyTorch (before 1.6)",
+        begins=lambda head: torch_file.LEGACY_BEGINNING in head,
+        read=torch_file.read_legacy,
+    ),
     Format(
         "safetensors",
         begins=lambda head: head[8:9] == b"{",  # after the header's length, 8 bytes
         read=safetensors_file.read,
+    ),
+    Format(
+        "MindSpore",
+        begins=lambda head: head.startswith(mindspore_file.BEGINNING),
+        read=mindspore_file.read,
     ),
 )
 

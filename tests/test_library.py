@@ -1,0 +1,143 @@
+"""Models from files and runs, and back to files."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import alexnet_jax
+from alexnet_jax.__main__ import main
+from alexnet_jax.errors import RequestError
+from alexnet_jax.model import functional
+from alexnet_jax.train import checkpoint
+from alexnet_jax.train import state as train_state
+
+CLASSES = 7
+
+
+@pytest.fixture(scope="module")
+def model():
+    return alexnet_jax.create("cifar32", num_classes=CLASSES, image_size=40, seed=3)
+
+
+@pytest.fixture(scope="module")
+def file(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    alexnet_jax.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def workdir(model, tmp_path_factory):
+    """A run whose moving average is what it evaluates."""
+    path = tmp_path_factory.mktemp("run")
+    _, params, model_state = functional.split(model)
+    state = train_state.create(params, model_state, optax.sgd(0.1, 0.9), ema=True)
+    identity = checkpoint.Identity("cifar32", CLASSES, 40, {})
+    checkpoints = checkpoint.Checkpoints(path, identity, keep=2, keep_best=False)
+    for step in (3, 8):
+        checkpoints.save(step, state, None)
+        double = {"params": jax.tree.map(lambda x: 2 * x, params)}
+        state = train_state.TrainState(**{**vars(state), **double})
+    checkpoints.close()
+    return path
+
+
+def assert_same(one, other):
+    assert one.variant == other.variant
+    assert (one.num_classes, one.image_size) == (other.num_classes, other.image_size)
+    trees = [functional.split(model)[1:] for model in (one, other)]
+    jax.tree.map(np.testing.assert_array_equal, *trees)
+
+
+def test_a_saved_model_says_what_it_is(model, file):
+    assert_same(alexnet_jax.load(file), model)
+
+
+def test_a_run_says_what_it_is(model, workdir):
+    assert_same(alexnet_jax.load(workdir / "checkpoints" / "3"), model)
+    newest = alexnet_jax.load(workdir)
+    np.testing.assert_array_equal(newest.conv1.kernel, 2 * model.conv1.kernel)
+
+
+def test_a_run_that_evaluates_its_average_is_loaded_with_it(model, workdir):
+    (workdir / "config.json").write_text('{"eval": {"use_ema": true}}')
+    assert_same(alexnet_jax.load(workdir), model)
+    (workdir / "config.json").unlink()
+
+
+def test_a_run_of_another_model_is_refused(workdir):
+    with pytest.raises(RequestError, match="variant is 'cifar32' there, not 'torchvision'; num_cl"):
+        alexnet_jax.load(workdir, "torchvision", num_classes=3)
+    with pytest.raises(RequestError, match="holds no checkpoint; name a workdir"):
+        alexnet_jax.load(workdir.parent)
+
+
+def test_every_fault_is_listed_at_once(file, tmp_path):
+    arrays = load_file(file)
+    arrays["features.0.weight"] = arrays["features.0.weight"][:, :2]
+    arrays["features.9.weight"] = arrays.pop("features.3.weight")
+    arrays["classifier.bias"] = arrays["classifier.bias"].astype(np.int64)
+    save_file(arrays, tmp_path / "bad.safetensors")
+    with pytest.raises(RequestError) as error:
+        alexnet_jax.load(tmp_path / "bad.safetensors", "cifar32", num_classes=CLASSES + 1)
+    assert str(error.value).splitlines()[1:] == [
+        "  unknown: features.9.weight",
+        "  missing: features.3.weight",
+        "  features.0.weight is (64, 2, 11, 11), not (64, 3, 11, 11)",
+        "  classifier.bias is (7,), not (8,)",
+        "  classifier.weight is (7, 256), not (8, 256)",
+        "Name a file of this variant.",
+    ]
+
+
+def test_another_variant_is_named(file):
+    with pytest.raises(
+        RequestError, match="is not torchvision:\n(.*\n)*It fits cifar32; name that"
+    ):
+        alexnet_jax.load(file, "torchvision")
+    with pytest.raises(RequestError, match="is not cifar32:\n(.*\n)*It has 7 classes"):
+        alexnet_jax.load(file, "cifar32", num_classes=CLASSES + 1)
+
+
+def test_a_file_that_says_nothing_is_what_it_fits(model, file, tmp_path):
+    save_file(load_file(file), tmp_path / "anonymous.safetensors")
+    assert alexnet_jax.load(tmp_path / "anonymous.safetensors").variant is model.variant
+    save_file({"weight": np.zeros(3)}, tmp_path / "none.safetensors")
+    with pytest.raises(RequestError, match="its arrays fit none; name one of: torchvision, paper"):
+        alexnet_jax.load(tmp_path / "none.safetensors")
+
+
+def test_save_refuses_other_formats(model, tmp_path):
+    with pytest.raises(RequestError, match=r"written to \.safetensors files only"):
+        alexnet_jax.save(model, tmp_path / "model.pth")
+    with pytest.raises(RequestError, match="is no directory; make it first"):
+        alexnet_jax.save(model, tmp_path / "none" / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+
+    def fail(arrays, temporary, metadata):
+        Path(temporary).write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("alexnet_jax.model.weights.safetensors_file.save_file", fail)
+    with pytest.raises(OSError, match="no space"):
+        alexnet_jax.save(model, path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_convert(model, workdir, tmp_path, capsys):
+    source, destination = str(workdir / "checkpoints" / "3"), tmp_path / "model.safetensors"
+    assert main(["convert", source, str(destination), "--variant", "cifar32"]) == 0
+    assert capsys.readouterr().out.startswith("cifar32, 7 classes, 2,471,495 parameters: ")
+    assert_same(alexnet_jax.load(destination), model)
+    assert main(["convert", str(destination), source, "--num-classes", "8"]) == 2
+    assert "classifier.bias is (7,), not (8,)" in capsys.readouterr().err
