@@ -110,6 +110,7 @@ def _prepare(
     if not experiment.DATA_KEYS & {fault.key for fault in faults}:
         try:
             sources = experiment.open_sources(config, cache_dir)
+            experiment.settle_classes(config, sources)
             faults += experiment.data_faults(config, sources)
         except RequestError as error:
             faults.append(Fault("data", str(error)))

@@ -3,6 +3,7 @@ import pytest
 from alexnet_jax.config import default_config, get, load, override, switches, validate
 from alexnet_jax.config import rules as rules_module
 from alexnet_jax.errors import RequestError
+from alexnet_jax.model.variants import get_variant
 
 
 def _override(*assignments: tuple[str, str]):
@@ -25,6 +26,10 @@ def test_the_defaults_are_valid():
         ("data.path", "/some/where", "/some/where"),
         ("data.mean", "(0.1, 0.2, 0.3)", (0.1, 0.2, 0.3)),
         ("data.image_size", "64", 64),
+        ("model.num_classes", "7", 7),
+        ("optimizer.freeze", "conv1,conv2", ("conv1", "conv2")),
+        ("optimizer.freeze", "('conv1', \"bn1\")", ("conv1", "bn1")),
+        ("optimizer.freeze", "()", ()),
         ("model.dropout_rate", "0.1", 0.1),
         ("backend_options.cpu_device_count", "4", 4),
         ("backend_options.log_directory", "logs", "logs"),
@@ -112,6 +117,18 @@ def test_all_bad_overrides_are_reported():
             {"data.image_size": 62},
             "data.image_size=62 is too small for 'torchvision'; use at least 63.",
         ),
+        (
+            {"optimizer.freeze": ("conv1", "conv9", "norm1")},
+            "optimizer.freeze: 'torchvision' has no layer conv9 or norm1; its layers are: conv1,",
+        ),
+        (
+            {"optimizer.freeze": get_variant("torchvision").layer_names},
+            "optimizer.freeze names every layer, so nothing is left to train",
+        ),
+        (
+            {"optimizer.head_learning_rate_factor": -1.0},
+            "optimizer.head_learning_rate_factor=-1.0 is not possible",
+        ),
         ({"eval.resize_pixels": 200}, "eval.resize_pixels=200 is less than the 224 pixels"),
     ],
 )
@@ -122,6 +139,20 @@ def test_validate_names_the_fault(changes, message):
     assert len(faults) == 1
     assert message in faults[0].text
     assert faults[0].key in changes
+
+
+def test_made_data_have_no_classes_of_their_own():
+    config = default_config()
+    config.model.num_classes, config.data.source = None, "synthetic"
+    (fault,) = validate(config)
+    assert fault.text.startswith("model.num_classes=None takes the data's, but made data have none")
+
+
+def test_the_number_of_classes_can_be_set_after_a_recipe_left_it_to_the_data():
+    config = default_config()
+    config.model.num_classes = None
+    assert override(config, [("model.num_classes", "7")]) == []
+    assert config.model.num_classes == 7
 
 
 def test_validate_reports_everything_at_once():

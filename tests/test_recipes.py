@@ -110,6 +110,11 @@ RATES = {
         3120: 0.01,
         5849: halved(0.02, 5459 / 5460),
     },
+    "finetune.py": {
+        0: 0.001,
+        5 * 40_036: 0.0005,
+        10 * 40_036 - 1: halved(0.001, 1 - 1 / 400_360),
+    },
     "digits.py": {
         0: 0.05 / 44,
         1: 0.1 / 44,
@@ -139,6 +144,7 @@ FACTS = {
     "published/mindspore_cifar10.py": ("mindspore_cifar", 58_320_938, 32, 0, None, 1, 0),
     "published/paper2012.py": ("paper2012", 60_965_224, 128, 5e-4, True, 1, 0),
     "cifar10.py": ("mindspore_cifar", 58_320_938, 256, 5e-4, False, 0.91, 0.01),
+    "finetune.py": ("torchvision", 61_100_840, 32, 1e-4, False, 1, 0),
     "digits.py": ("cifar32", 2_472_266, 64, 5e-4, False, 1, 0),
 }
 
@@ -150,6 +156,12 @@ PUBLISHED = {
         "augment.crop": "random_resized",
         "augment.color_jitter": 0.4,
         "eval.protocol": "squash",
+        "eval.resize_pixels": 256,
+    },
+    "finetune.py": {
+        "model.num_classes": None,
+        "optimizer.freeze": ("conv1", "conv2", "conv3", "conv4", "conv5"),
+        "optimizer.head_learning_rate_factor": 10,
         "eval.resize_pixels": 256,
     },
     "published/ascend_mindspore.py": {
@@ -246,7 +258,7 @@ def test_facts(name):
         leaves = {"conv1": {"kernel": 0, "bias": 0}, "bn1": {"scale": 0}}
         marks = DECAY_MASKS[rule.decay_mask](leaves)
         assert marks == {"conv1": {"kernel": True, "bias": biases}, "bn1": {"scale": biases}}
-    classes = config.model.num_classes
+    classes = config.model.num_classes or 1000  # None: the data's
     (target,) = smoothed_targets(
         np.array([3]), classes, rule.label_smoothing, rule.label_smoothing_form
     )

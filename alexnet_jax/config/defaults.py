@@ -21,7 +21,7 @@ def default_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.variant = "torchvision"
-    config.model.num_classes = 1000
+    config.model.num_classes = config_dict.FieldReference(1000, int)  # None: the data's
     config.model.dropout_rate = config_dict.placeholder(float)
     config.model.precision = "auto"
 
@@ -31,6 +31,7 @@ def default_config() -> ConfigDict:
     config.data.name = ""  # of "tfds", e.g. "imagenet2012"
     config.data.train_split = "train"  # of "tfds", in its notation
     config.data.eval_split = ""  # of "tfds"; empty: "validation", or else "test"
+    config.data.eval_fraction = 0.0  # of "folder" that is not divided; 0: it must be
     config.data.image_size = config_dict.placeholder(int)  # pixels
     config.data.mean = IMAGENET_MEAN  # on the 0-1 scale
     config.data.std = IMAGENET_STD
@@ -67,6 +68,8 @@ def default_config() -> ConfigDict:
     config.optimizer.label_smoothing_form = "all_classes"
     config.optimizer.accumulate_steps = 1  # parts a batch is cut into, to need less memory
     config.optimizer.clip_norm = 0.0  # of all gradients together; 0: no clipping
+    config.optimizer.freeze = ()  # names of layers that stay as they are
+    config.optimizer.head_learning_rate_factor = 1.0  # of the classifier
     config.optimizer.ema_decay = 0.0  # of the parameters' moving average; 0: none is kept
     config.optimizer.loss_scale = "auto"  # "dynamic" for float16, else "none"
     config.optimizer.loss_scale_value = 65536.0  # of "static"; where "dynamic" begins

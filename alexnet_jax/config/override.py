@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 from alexnet_jax.config.keys import all_keys, unknown_key
 from alexnet_jax.errors import Fault, RequestError
 
+NAME_TUPLES = ("optimizer.freeze",)  # the other tuples hold numbers
+
 
 def override(config: ConfigDict, assignments: Iterable[tuple[str, str]]) -> list[Fault]:
     """Sets keys from text and returns what could not be set.
@@ -43,6 +45,9 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
         return
     if name not in section:
         raise RequestError(unknown_key(config, key))
+    if key in NAME_TUPLES:
+        section[name] = _parse_names(text)
+        return
     kind = section.get_type(name)
     if kind is ConfigDict:
         raise RequestError(
@@ -63,11 +68,17 @@ def _parse_bool(text: str) -> bool:
     return values[text.lower()]
 
 
-def _parse_tuple(text: str) -> tuple[Any, ...]:
+def _parse_tuple(text: str) -> tuple[float, ...]:
     value = ast.literal_eval(text)
     if not isinstance(value, tuple | list):
         raise ValueError(text)
     return tuple(float(number) for number in value)
+
+
+def _parse_names(text: str) -> tuple[str, ...]:
+    """Reads "conv1,conv2", with or without the brackets and quotes of Python's tuples."""
+    names = (name.strip(" '\"") for name in text.strip(" ()[]").split(","))
+    return tuple(name for name in names if name)
 
 
 _PARSERS: dict[type, Callable[[str], Any]] = {

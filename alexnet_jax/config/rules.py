@@ -56,6 +56,7 @@ AT_LEAST: dict[str, float] = {
     "optimizer.weight_decay": 0,
     "optimizer.accumulate_steps": 1,
     "optimizer.clip_norm": 0,
+    "optimizer.head_learning_rate_factor": 0,
     "optimizer.loss_scale_value": 1,
     "schedule.plateau_patience": 0,
     "schedule.plateau_min_learning_rate": 0,
@@ -67,6 +68,7 @@ AT_LEAST: dict[str, float] = {
 
 FRACTIONS = (  # in [0, 1)
     "model.dropout_rate",
+    "data.eval_fraction",
     "augment.color_jitter",
     "optimizer.momentum",
     "optimizer.label_smoothing",
@@ -118,8 +120,11 @@ def validate(config: ConfigDict) -> list[Fault]:
     if config.eval.use_ema and config.optimizer.ema_decay == 0:
         text = "eval.use_ema=True needs an average; use e.g. optimizer.ema_decay=0.9999."
         faults.append(Fault("eval.use_ema", text))
+    if config.model.num_classes is None and config.data.source == "synthetic":
+        text = "model.num_classes=None takes the data's, but made data have none; say how many."
+        faults.append(Fault("model.num_classes", text))
     if config.model.variant in VARIANTS:
-        faults += _size_faults(config)
+        faults += [*_size_faults(config), *_freeze_faults(config)]
     return faults
 
 
@@ -145,6 +150,19 @@ def _range_faults(config: ConfigDict) -> list[Fault]:
         for key, rule, holds in rules
         if get(config, key) is not None and not holds(get(config, key))
     ]
+
+
+def _freeze_faults(config: ConfigDict) -> list[Fault]:
+    layers, frozen = get_variant(config.model.variant).layer_names, config.optimizer.freeze
+    text = ""
+    if unknown := [str(name) for name in frozen if name not in layers]:
+        text = (
+            f"optimizer.freeze: {config.model.variant!r} has no layer {' or '.join(unknown)}; "
+            f"its layers are: {', '.join(layers)}."
+        )
+    elif set(frozen) == set(layers):
+        text = "optimizer.freeze names every layer, so nothing is left to train; leave one out."
+    return [Fault("optimizer.freeze", text)] if text else []
 
 
 def _size_faults(config: ConfigDict) -> list[Fault]:

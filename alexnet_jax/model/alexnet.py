@@ -29,6 +29,7 @@ class AlexNet(nnx.Module):
         dropout_rate: float,
         dtype: Any,
         seed: int,
+        frozen: tuple[str, ...],
         placement: Placement,
     ):
         """Draws the parameters (float32), each layer from ``seed`` and the layer's name alone.
@@ -40,10 +41,12 @@ class AlexNet(nnx.Module):
           dropout_rate: Probability of zeroing a hidden unit during training.
           dtype: What the layers compute in: jnp.float32 or jnp.bfloat16.
           seed: Of the parameters.
+          frozen: Layers that training leaves alone: batch norms of these use their stored statistics always.
           placement: How the model is spread over devices.
         """
         self.variant, self.num_classes, self.image_size = variant, num_classes, image_size
         self.dropout_rate, self.dtype, self.placement = dropout_rate, dtype, placement
+        self.frozen = frozen
 
         features = 3
         for number, row in enumerate(variant.convolutions, start=1):
@@ -99,7 +102,8 @@ class AlexNet(nnx.Module):
             x = getattr(self, f"conv{number}")(x)
             yield f"conv{number}", x
             if variant.batch_norm:
-                x = getattr(self, f"bn{number}")(x, use_running_average=keys is None)
+                stored = keys is None or f"bn{number}" in self.frozen
+                x = getattr(self, f"bn{number}")(x, use_running_average=stored)
                 yield f"bn{number}", x
             x = nnx.relu(x)
             yield f"relu{number}", x
@@ -187,6 +191,7 @@ def create(
     dropout_rate: float | None = None,
     dtype: Any = jnp.float32,
     seed: int = 0,
+    frozen: tuple[str, ...] = (),
     placement: Placement = Placement(),  # noqa: B008 (immutable)
 ) -> AlexNet:
     """Builds a variant with freshly drawn parameters.
@@ -198,6 +203,7 @@ def create(
       dropout_rate: In [0, 1); the publisher's where None.
       dtype: What the layers compute in. Parameters and logits are float32 always.
       seed: Of the parameters.
+      frozen: Layers that training leaves alone; of the parameters the optimizer must know it too.
       placement: How the model is spread over devices; by default as the compiler sees fit.
 
     Returns:
@@ -222,5 +228,6 @@ def create(
         dropout_rate=dropout_rate,
         dtype=dtype,
         seed=seed,
+        frozen=frozen,
         placement=placement,
     )

@@ -102,6 +102,13 @@ class Variant:
         first = len(self.convolutions) + 1
         return tuple(f"fc{number}" for number in range(first, first + len(self.hidden) + 1))
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers that have parameters, in order."""
+        kinds = ("conv", "bn") if self.batch_norm else ("conv",)
+        numbers = range(1, len(self.convolutions) + 1)
+        return (*(f"{kind}{number}" for number in numbers for kind in kinds), *self.dense_names)
+
     def feature_size(self, image_size: int) -> int:
         """Returns the height (= width) of the last convolutional feature map, in pixels.
 

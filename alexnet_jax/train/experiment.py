@@ -51,6 +51,7 @@ DATA_KEYS = frozenset(
         "data.eval_split",
         "eval.protocol",
         "data.image_size",
+        "data.eval_fraction",
         "data.synthetic_examples",
     }
 )
@@ -167,9 +168,16 @@ def open_sources(config: ConfigDict, cache_dir: Path | None = None) -> Sources:
         train_split=config.data.train_split,
         eval_split=config.data.eval_split,
         eval_protocol=config.eval.protocol,
+        eval_fraction=config.data.eval_fraction,
         cache_dir=str(cache_dir or ""),
     )
     return {split: SOURCES[config.data.source](settings, split) for split in SPLITS}
+
+
+def settle_classes(config: ConfigDict, sources: Sources) -> None:
+    """Sets a ``model.num_classes`` of None to the data's."""
+    if config.model.num_classes is None:
+        config.model.num_classes = sources["train"].num_classes
 
 
 def data_faults(config: ConfigDict, sources: Sources) -> list[Fault]:
@@ -236,6 +244,8 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
         weight_decay=config.optimizer.weight_decay,
         decay_mask=config.optimizer.decay_mask,
         clip_norm=config.optimizer.clip_norm or None,
+        frozen=tuple(config.optimizer.freeze),
+        factors=parts.learning_rate_factors(config),
     )
     parallelism, reason = parts.parallelism(config, len(devices), parts.DTYPES[precision])
     strategy = STRATEGIES[parallelism](devices, get_variant(config.model.variant))
@@ -270,6 +280,7 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
         accumulate_steps=config.optimizer.accumulate_steps,
         loss_scaling=loss_scaling,
         ema_decay=config.optimizer.ema_decay,
+        frozen=tuple(config.optimizer.freeze),
     )
     return Experiment(
         config=config,

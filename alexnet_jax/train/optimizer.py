@@ -1,6 +1,7 @@
 """Stochastic gradient descent with momentum and L2 weight decay, as all our sources use it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -32,6 +33,8 @@ def sgd(
     weight_decay: float,
     decay_mask: str,
     clip_norm: float | None = None,
+    frozen: Collection[str] = (),
+    factors: Mapping[str, float] = MappingProxyType({}),
 ) -> optax.GradientTransformation:
     """Returns PyTorch's SGD.
 
@@ -46,9 +49,29 @@ def sgd(
       weight_decay: L2 coefficient.
       decay_mask: Which parameters decay, a key of ``DECAY_MASKS``.
       clip_norm: What a larger norm of all gradients together is shrunk to, before the decay joins; None for never.
+      frozen: Layers that get updates of zero: their gradients count for nothing, and they have no momentum.
+      factors: Layer -> what its learning rate is multiplied by.
     """
-    return optax.chain(
+    rule = optax.chain(
         optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm),
         optax.add_decayed_weights(weight_decay, DECAY_MASKS[decay_mask]),
         optax.sgd(schedule, momentum=momentum, nesterov=nesterov),
+        *(optax.masked(optax.scale(factor), in_layers([name])) for name, factor in factors.items()),
     )
+    if not frozen:
+        return rule
+    return optax.chain(
+        optax.masked(rule, in_layers(frozen, inside=False)),
+        optax.masked(optax.set_to_zero(), in_layers(frozen)),
+    )
+
+
+def in_layers(names: Collection[str], *, inside: bool = True) -> Mask:
+    """Returns the mask that marks the parameters of these layers, or of all the others."""
+
+    def mask(params: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: (path[0].key in names) == inside, params
+        )
+
+    return mask

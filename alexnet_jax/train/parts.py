@@ -51,6 +51,7 @@ def create_model(config: ConfigDict, dtype: Any, placement: Placement) -> alexne
         dropout_rate=config.model.dropout_rate,
         dtype=dtype,
         seed=config.seed,
+        frozen=tuple(config.optimizer.freeze),
         placement=placement,
     )
 
@@ -85,6 +86,13 @@ def schedule(config: ConfigDict, steps_per_epoch: int) -> Schedule:
         cosine_from_start=config.schedule.cosine_from_start,
     )
     return SCHEDULES[config.schedule.name](settings)
+
+
+def learning_rate_factors(config: ConfigDict) -> dict[str, float]:
+    """Returns what the learning rates of single layers are multiplied by."""
+    factor = config.optimizer.head_learning_rate_factor
+    head = get_variant(config.model.variant).dense_names[-1]
+    return {} if factor == 1 else {head: factor}
 
 
 def plateau(config: ConfigDict) -> Plateau | None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -83,6 +83,7 @@ def make_train_step(
     accumulate_steps: int = 1,
     loss_scaling: LossScaling | None = None,
     ema_decay: float = 0.0,
+    frozen: Collection[str] = (),
 ) -> TrainStep:
     """Returns ``(state, batch) -> (state, sums)``: augment, forward, backward, update.
 
@@ -99,6 +100,8 @@ def make_train_step(
         uncut batch's, but for the batch statistics of variants that have them, which are the parts' own.
       loss_scaling: None for none.
       ema_decay: Of the moving average of the parameters; only where the state has one.
+      frozen: Layers whose parameters pass through, bit for bit: adding an update of zero would turn -0 into 0, and on
+        some devices subnormal numbers into 0.
     """
 
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Sums]:
@@ -126,10 +129,11 @@ def make_train_step(
             scale = state.plateau["scale"]
             sums["learning_rate"] *= scale
             updates = jax.tree.map(lambda update: update * scale, updates)
+        kept = {name: state.params[name] for name in frozen}
         new = dataclasses.replace(
             state,
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=optax.apply_updates(state.params, updates) | kept,
             model_state=model_state,
             optimizer_state=optimizer_state,
         )

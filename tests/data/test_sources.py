@@ -4,6 +4,7 @@ from PIL import Image
 
 from alexnet_jax.data.sources import SOURCES, cifar10
 from alexnet_jax.data.sources.base import SourceSettings
+from alexnet_jax.data.sources.folder import held_out
 from alexnet_jax.errors import RequestError
 
 
@@ -176,6 +177,27 @@ class TestFolder:
         (tmp_path / "train").mkdir()
         with pytest.raises(RequestError, match="train is empty"):
             _open("folder", path=tmp_path)
+
+    def test_an_undivided_folder_is_split_by_class(self, tmp_path):
+        _write_folder(tmp_path / "divided", per_class=5)
+        undivided = tmp_path / "divided" / "train"
+        splits = [
+            _open("folder", split, undivided, eval_fraction=0.4) for split in ("train", "eval")
+        ]
+        assert [np.bincount(source.labels).tolist() for source in splits] == [[3] * 3, [2] * 3]
+        assert [source.class_names for source in splits] == [("ant", "bee", "cow")] * 2
+        train, test = (set(source.paths) for source in splits)
+        assert len(train | test) == 15
+        divided = _open("folder", "eval", tmp_path / "divided", eval_fraction=0.4)
+        assert len(divided) == 15
+
+    @pytest.mark.parametrize(
+        ("fraction", "counts"), [(0.2, (0, 0, 1, 1, 2)), (0.5, (1, 1, 2, 3, 5))]
+    )
+    def test_held_out_is_a_rounded_share_of_each_class(self, fraction, counts):
+        sizes = (1, 2, 3, 5, 10)
+        labels = np.repeat(np.arange(5), sizes)
+        assert tuple(np.bincount(labels, held_out(labels, fraction))) == counts
 
     def test_empty_class_folders(self, tmp_path):
         (tmp_path / "train" / "ant").mkdir(parents=True)

@@ -102,6 +102,16 @@ def test_batch_statistics_move_in_training_only():
     np.testing.assert_allclose(moved["bn1"]["var"], 0.9 + 0.1 * variance, rtol=1e-3)
 
 
+def test_frozen_batch_norms_keep_and_use_their_stored_statistics():
+    names = ("bn1", "bn2", "bn3", "bn4", "bn5")
+    model, params, state = functional.split(_model("deepspark", dropout_rate=0.0, frozen=names))
+    images = 3 + 2 * _images(32)
+    keys = example_keys(0, jnp.int32(0), jnp.arange(2))
+    trained, kept = model.apply(params, state, images, keys)
+    jax.tree.map(np.testing.assert_array_equal, kept, state)
+    np.testing.assert_array_equal(trained, model.apply(params, state, images)[0])
+
+
 def test_functional_apply_is_the_model_under_jit():
     built = _model("cifar32")
     model, params, state = functional.split(built)

@@ -107,3 +107,39 @@ def test_clipping_leaves_small_gradients_and_shrinks_large_ones_together():
         updates, _ = rule.update(tree, rule.init(params), params)
         moved = [-float(updates[name]["kernel"][0]) for name in "ab"]
         np.testing.assert_allclose(moved, expected, rtol=1e-6)
+
+
+PLAIN = {"momentum": 0.9, "nesterov": False, "weight_decay": 0.1, "decay_mask": "all"}
+
+
+def two_steps(rule, params, gradients):
+    """Returns the parameters after two steps along the same gradients, and the optimizer's state."""
+    state = rule.init(params)
+    for _ in range(2):
+        updates, state = rule.update(gradients, state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+    return params, state
+
+
+def test_frozen_layers_stay_and_count_for_nothing():
+    body = {"kernel": jnp.array([3.0, 0.0, 1.0])}
+    params = {"conv1": body, "fc6": {"kernel": jnp.array([1.0, 2.0])}}
+    gradients = jax.tree.map(lambda leaf: leaf + 5, params)
+    rule = sgd(lambda step: 0.1, **PLAIN, clip_norm=1.0, frozen=("conv1",))
+    moved, state = two_steps(rule, params, gradients)
+    np.testing.assert_array_equal(moved["conv1"]["kernel"], body["kernel"])
+    assert {leaf.shape for leaf in jax.tree.leaves(state) if leaf.ndim} == {(2,)}  # no momentum
+
+    alone = sgd(lambda step: 0.1, **PLAIN, clip_norm=1.0)
+    head, _ = two_steps(alone, {"fc6": params["fc6"]}, {"fc6": gradients["fc6"]})
+    np.testing.assert_array_equal(moved["fc6"]["kernel"], head["fc6"]["kernel"])
+
+
+def test_a_factor_multiplies_one_layers_learning_rate():
+    params = {"fc6": {"kernel": jnp.array([1.0])}, "fc7": {"kernel": jnp.array([1.0])}}
+    gradients = jax.tree.map(jnp.ones_like, params)
+    moved, _ = two_steps(sgd(lambda step: 0.01, **PLAIN, factors={"fc7": 10.0}), params, gradients)
+    slow, _ = two_steps(sgd(lambda step: 0.01, **PLAIN), params, gradients)
+    fast, _ = two_steps(sgd(lambda step: 0.1, **PLAIN), params, gradients)
+    np.testing.assert_allclose(moved["fc6"]["kernel"], slow["fc6"]["kernel"], rtol=1e-6)
+    np.testing.assert_allclose(moved["fc7"]["kernel"], fast["fc7"]["kernel"], rtol=1e-6)

@@ -61,6 +61,8 @@ class FolderSource:
 def open_split(settings: SourceSettings, split: str) -> FolderSource:
     """Opens ``path/train`` or ``path/val``, listed by ``train_list.txt`` or ``val_list.txt`` where there is one.
 
+    A ``path`` that holds the class folders themselves is split by ``settings.eval_fraction``, where that is not 0.
+
     Raises:
       RequestError: If the directory is missing, empty, or has images but no class folders.
     """
@@ -68,6 +70,11 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
         raise RequestError(f"data.source='folder' needs data.path.\n{HOW_TO}")
     folder = FOLDERS[split]
     root = Path(settings.path) / folder
+    undivided = settings.eval_fraction > 0 and not any(
+        (root.parent / name).exists() for name in FOLDERS.values()
+    )
+    if undivided:
+        root = root.parent
     if not root.is_dir():
         raise RequestError(f"data.path={settings.path!r} has no folder {folder}/.\n{HOW_TO}")
     class_names = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
@@ -83,7 +90,27 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
         raise RequestError(
             f"{root} has class folders but no image ({', '.join(EXTENSIONS)}) in them; unpack the images there."
         )
+    if undivided:
+        chosen = np.flatnonzero(
+            held_out(np.array(labels), settings.eval_fraction) == (split == "eval")
+        )
+        paths, labels = [paths[i] for i in chosen], [labels[i] for i in chosen]
     return FolderSource(root, paths, np.array(labels, np.int32), class_names)
+
+
+def held_out(labels: np.ndarray, fraction: float) -> np.ndarray:
+    """Marks the examples to evaluate with: of each class ``fraction``, rounded and evenly spaced.
+
+    Args:
+      labels: [n], classes one after the other.
+      fraction: In (0, 1).
+
+    Returns:
+      bool [n].
+    """
+    starts = np.searchsorted(labels, labels)  # where each example's class begins
+    places = np.arange(len(labels)) - starts
+    return np.floor((places + 1) * fraction + 0.5) > np.floor(places * fraction + 0.5)
 
 
 def _read_list(list_file: Path, root: Path, num_classes: int) -> tuple[list[str], list[int]]:
