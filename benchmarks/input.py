@@ -8,7 +8,6 @@ alternate between the paths; the medians of one run are printed.
 
 import argparse
 import itertools
-import math
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ from alexnet_jax.data import decode, pack, pipeline
 from alexnet_jax.data.order import TrainOrder
 from alexnet_jax.data.sources import folder, packed
 from alexnet_jax.data.sources.base import SPLITS, Source, SourceSettings
+from alexnet_jax.train import peer_tf_data
 
 SIZE = 224
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
@@ -31,28 +31,16 @@ PAUSE_SECONDS = 1.5  # until the path before has filled its buffers
 
 def tf_data(source: Any, threads: int, *, antialias: bool) -> Iterator[Any]:
     """Yields batches of tf.data: crop while decoding, bilinear resize, flip."""
-    import tensorflow as tf
-
-    def box(shape: Any) -> Any:
-        height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
-        area = height * width * tf.random.uniform([], *AREA)
-        ratio = tf.exp(tf.random.uniform([], math.log(ASPECT[0]), math.log(ASPECT[1])))
-        crop_width = tf.minimum(width, tf.round(tf.sqrt(area * ratio)))
-        crop_height = tf.minimum(height, tf.round(tf.sqrt(area / ratio)))
-        top = tf.floor(tf.random.uniform([]) * (height - crop_height + 1))
-        left = tf.floor(tf.random.uniform([]) * (width - crop_width + 1))
-        return tf.cast(tf.stack([top, left, crop_height, crop_width]), tf.int32)
-
-    def load(name: Any) -> Any:
-        encoded = tf.io.read_file(name)
-        window = box(tf.image.extract_jpeg_shape(encoded))
-        image = tf.image.decode_and_crop_jpeg(encoded, window, channels=3)
-        image = tf.image.resize(image, (SIZE, SIZE), antialias=antialias)
-        return tf.cast(tf.image.random_flip_left_right(image), tf.uint8)
-
     names = [source.describe(index) for index in range(len(source))]
-    data = tf.data.Dataset.from_tensor_slices(names).repeat().shuffle(len(names))
-    return iter(data.map(load, num_parallel_calls=threads).batch(BATCH).prefetch(2))
+    return peer_tf_data.batches(
+        names,
+        batch_size=BATCH,
+        size=SIZE,
+        area=AREA,
+        aspect=ASPECT,
+        threads=threads,
+        antialias=antialias,
+    )
 
 
 def ours(source: Source, threads: int) -> Iterator[Any]:

@@ -21,6 +21,11 @@ def own_device(devices: Sequence[jax.Device]) -> jax.Device:
     return next(device for device in devices if device.process_index == jax.process_index())
 
 
+def is_cpu(device: jax.Device) -> bool:
+    """Returns whether ``device`` computes on the host's own processors and in its memory."""
+    return device.platform == "cpu"
+
+
 def automatic_precision(device: jax.Device, supported: Container[str] = HALVES) -> str:
     """Returns the precision "auto" stands for on ``device``: the first of ``HALVES`` that it has, else float32.
 

@@ -1,38 +1,65 @@
-"""Measures how fast a training step is and how many bytes it moves between devices; or how fast its input is."""
+"""Measures how fast a training step is, how fast its input, or both and which of them limits."""
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from alexnet_jax.backend.capabilities import is_cpu
 from alexnet_jax.config import default_config, validate
 from alexnet_jax.data.sources import SOURCES
+from alexnet_jax.data.sources.folder import FolderSource
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.variants import get_variant, variants
-from alexnet_jax.train import experiment, input_speed, parts, speed
+from alexnet_jax.train import (
+    experiment,
+    input_speed,
+    limits,
+    parts,
+    peer_tf_data,
+    peer_torch,
+    resident,
+    speed,
+)
 from alexnet_jax.train.parallel import STRATEGIES
 
-EXAMPLE = "example: python -m alexnet_jax benchmark step --variant torchvision --batch-size 64"
+EXAMPLE = """examples:
+  python -m alexnet_jax benchmark step --variant torchvision --batch-size 64 --against torch
+  python -m alexnet_jax benchmark all --source packed --path DIR"""
+ENDLESS_EPOCHS = 10_000  # measuring ends with the time, not with the data
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m alexnet_jax benchmark", description=__doc__, epilog=EXAMPLE
+        prog="python -m alexnet_jax benchmark",
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
-    _add_step(
-        kinds.add_parser("step", help="the training step on a batch that stays on the devices")
-    )
-    _add_input(
-        kinds.add_parser("input", help="images from the data set to the network, part by part")
-    )
+    step_only = kinds.add_parser("step", help="the training step on a batch that stays there")
+    _add_step(step_only)
+    step_only.add_argument("--devices", type=int, help="how many; default: all")
+    step_only.add_argument("--compile-only", action="store_true", help="bytes only, no times")
+    step_only.add_argument("--against", choices=("torch",), help="PyTorch's step, in turns")
+    input_only = kinds.add_parser("input", help="images from the data set to the network")
+    _add_input(input_only)
+    input_only.add_argument("--variant", default="torchvision", help="whose input size is taken")
+    input_only.add_argument("--batch-size", type=int, default=64, help="default: 64")
+    input_only.add_argument("--against", choices=("tf.data",), help="its pipeline, afterwards")
+    both = kinds.add_parser("all", help="both, a run of them, and what limits it")
+    _add_step(both)
+    _add_input(both)
+    for kind in (step_only, input_only, both):
+        kind.add_argument("--json", action="store_true", help="for programs")
     options = parser.parse_args(arguments)
-    figures = KINDS[options.kind](options)
-    print(json.dumps(figures) if options.json else _table(figures))
+    figures, notes = KINDS[options.kind](options)
+    print(json.dumps(figures) if options.json else "\n".join([_table(figures), *notes]))
     return 0
 
 
@@ -42,31 +69,8 @@ def _add_step(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=64, help="global; default: 64")
     parser.add_argument("--precision", choices=precisions, default="auto")
     parser.add_argument("--parallelism", choices=("auto", *STRATEGIES), default="jit")
-    parser.add_argument("--devices", type=int, help="how many; default: all")
     parser.add_argument("--steps", type=int, default=10, help="timed steps; default: 10")
-    parser.add_argument("--compile-only", action="store_true", help="bytes only, no times")
-    parser.add_argument("--json", action="store_true", help="for programs")
-
-
-def step(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the figures of the training step.
-
-    Raises:
-      RequestError: If the request does not fit the devices or the variant.
-    """
-    if options.devices is not None:
-        jax.config.update("jax_num_cpu_devices", options.devices)  # of a CPU, as many as asked for
-    devices = jax.devices()
-    count = len(devices) if options.devices is None else options.devices
-    if count > len(devices):
-        raise RequestError(f"--devices {count}: there are {len(devices)}.")
-    config = _config(options)
-    faults = [*validate(config), *experiment.device_faults(config, count)]
-    if faults:
-        raise RequestError("\n".join(fault.text for fault in faults))
-    run = experiment.build(config, experiment.open_sources(config), devices[:count])
-    batch = run.strategy.place_batch(next(run.train_batches(0)))
-    return speed.measure_step(run, batch, steps=0 if options.compile_only else options.steps)
+    parser.add_argument("--floors", action="store_true", help="the least possible times, in JSON")
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
@@ -74,66 +78,158 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="folder", help=f"one of: {', '.join(SOURCES)}")
     parser.add_argument("--path", default=data.path, help="directory of the data")
     parser.add_argument("--name", default=data.name, help="of tfds")
-    parser.add_argument("--variant", default="torchvision", help="whose input size is taken")
-    parser.add_argument("--batch-size", type=int, default=64, help="default: 64")
     parser.add_argument("--num-threads", type=int, default=data.num_threads, help="that decode")
     parser.add_argument("--color-jitter", type=float, default=0.0, help="ImageNet's recipe: 0.4")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each part; default: 3")
-    parser.add_argument("--json", action="store_true", help="for programs")
 
 
-def measure_input(options: argparse.Namespace) -> dict[str, Any]:
+def step(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Returns the figures of the training step.
+
+    Raises:
+      RequestError: If the request does not fit the devices or the variant, or the peer is missing.
+    """
+    if options.devices is not None:
+        jax.config.update("jax_num_cpu_devices", options.devices)  # of a CPU, as many as asked for
+    devices = jax.devices()
+    count = len(devices) if options.devices is None else options.devices
+    if count > len(devices):
+        raise RequestError(f"--devices {count}: there are {len(devices)}.")
+    config = _step_config(options)
+    config.data.source, config.data.synthetic_examples = "synthetic", options.batch_size
+    config.num_epochs = 1
+    _refuse([*validate(config), *experiment.device_faults(config, count)])
+    run = experiment.build(config, experiment.open_sources(config), devices[:count])
+    beside = {"torch": _torch_step(run)} if options.against else {}
+    batch = run.strategy.place_batch(next(run.train_batches(0)))
+    steps = 0 if options.compile_only else options.steps
+    floors = options.floors or not options.json
+    return speed.measure_step(run, batch, steps=steps, floors=floors, beside=beside), []
+
+
+def measure_input(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Returns the figures of the input: random resized crops, flipped, as ImageNet's recipes have them.
 
     Raises:
-      RequestError: If the data are missing or damaged.
+      RequestError: If the data are missing or damaged, or the peer is missing.
     """
     config = default_config()
-    config.data.source, config.data.path, config.data.name = (
-        options.source,
-        options.path,
-        options.name,
-    )
     config.data.image_size = get_variant(options.variant).image_size
-    config.data.num_threads = options.num_threads
-    config.data.resident = "false"  # what is measured is the way from the host
-    config.data.synthetic_examples = 16 * options.batch_size
-    config.batch_size, config.num_epochs = options.batch_size, 1
-    config.augment.crop, config.augment.flip_probability = "random_resized", 0.5
-    config.augment.color_jitter = options.color_jitter
+    config.batch_size = options.batch_size
     config.model.variant = "cifar32"  # never run, and quickly built
-    config.model.num_classes = get_variant("cifar32").num_classes
-    devices = jax.devices()[:1]
+    run, transform = _input_run(config, options, jax.devices()[:1])
+    peer = _tf_data(run) if options.against else None
+    figures = input_speed.measure_input(run, transform, seconds=options.seconds)
+    if peer is not None:
+        rate, cpu = peer_tf_data.rates(peer, config.batch_size, options.seconds)
+        host, host_cpu = input_speed.host_batches(run, options.seconds)
+        figures["host"], figures["tf_data"] = host, rate
+        figures["times_tf_data_per_cpu_second"] = cpu / host_cpu
+    return figures, []
+
+
+def measure_all(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Returns the figures of the input, of the step on these data, of a run, and what limits it.
+
+    Raises:
+      RequestError: If the data are missing or damaged, or the request does not fit the devices or the variant.
+    """
+    config, devices = _step_config(options), jax.devices()
+    run, transform = _input_run(config, options, devices)
+    figures = input_speed.measure_input(run, transform, seconds=options.seconds)
+    batch = run.place_batch("train", input_speed.first_batch(run))
+    training = speed.Training(run, batch)
+    calls = {"step": lambda: jax.block_until_ready(training.step(batch))}
+    seconds = speed.median_seconds(calls, options.steps)["step"]
+    floors = options.floors or not options.json
+    figures |= speed.step_figures(run, training, seconds, floors=floors)
+    figures["end_to_end"] = training.images_per_second(options.seconds)
+    figures["limit"] = limits.name_limit(figures)
+    processors = os.cpu_count() or 1
+    lifts = limits.remedies(
+        figures,
+        threads=run.config.data.num_threads or processors,
+        processors=processors,
+        fits_device=not resident.unfit(run.sources)
+        and resident.is_resident("auto", run.sources, devices),
+    )
+    return figures, [
+        f"would lift it:  {lifts[0]}",
+        *(f"                {more}" for more in lifts[1:]),
+    ]
+
+
+KINDS: dict[str, Callable[[argparse.Namespace], tuple[dict[str, Any], list[str]]]] = {
+    "step": step,
+    "input": measure_input,
+    "all": measure_all,
+}
+
+
+def _step_config(options: argparse.Namespace) -> ConfigDict:
+    config = default_config()
+    config.model.variant = options.variant
+    config.model.num_classes = get_variant(options.variant).num_classes
+    config.model.precision = options.precision
+    config.batch_size = options.batch_size
+    config.parallelism = options.parallelism
+    config.augment.flip_probability = 0.5
+    return config
+
+
+def _input_run(
+    config: ConfigDict, options: argparse.Namespace, devices: list[jax.Device]
+) -> tuple[experiment.Experiment, Any]:
+    """Builds a run on the data asked for, from the host, and what happens to its images on the device."""
+    data, augment = config.data, config.augment
+    data.source, data.path, data.name = options.source, options.path, options.name
+    data.num_threads = options.num_threads
+    data.resident = "false"  # what is measured is the way from the host
+    data.synthetic_examples = 16 * config.batch_size
+    config.num_epochs = ENDLESS_EPOCHS
+    config.eval_every_epochs, config.log_every_steps = 0, 10**9
+    augment.crop, augment.flip_probability = "random_resized", 0.5
+    augment.color_jitter = options.color_jitter
     faults = validate(config)
     if not faults:
         sources = experiment.open_sources(config)
         config.model.num_classes = sources["train"].num_classes
         faults = experiment.data_faults(config, sources)
+        faults += experiment.device_faults(config, len(devices))
+    _refuse(faults)
+    return experiment.build(config, sources, devices), parts.build_transform(config, sources)
+
+
+def _refuse(faults: Sequence[Any]) -> None:
     if faults:
         raise RequestError("\n".join(fault.text for fault in faults))
-    run = experiment.build(config, sources, devices)
-    transform = parts.build_transform(config, sources)
-    return input_speed.measure_input(run, transform, seconds=options.seconds)
 
 
-KINDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-    "step": step,
-    "input": measure_input,
-}
+def _torch_step(run: experiment.Experiment) -> Callable[[], None]:
+    return peer_torch.training_step(
+        get_variant(run.config.model.variant),
+        image_size=parts.image_size(run.config),
+        num_classes=run.config.model.num_classes,
+        batch_size=run.config.batch_size,
+        precision=run.precision,
+        on_gpu=not is_cpu(run.devices[0]),
+    )
 
 
-def _config(options: argparse.Namespace) -> ConfigDict:
-    config = default_config()
-    config.model.variant = options.variant
-    config.model.num_classes = get_variant(options.variant).num_classes
-    config.model.precision = options.precision
-    config.data.source = "synthetic"
-    config.data.synthetic_examples = options.batch_size
-    config.batch_size = options.batch_size
-    config.num_epochs = 1
-    config.parallelism = options.parallelism
-    config.augment.flip_probability = 0.5
-    return config
+def _tf_data(run: experiment.Experiment) -> Any:
+    source = run.sources["train"]
+    if not isinstance(source, FolderSource):
+        raise RequestError("--against tf.data reads JPEG files; use it with --source folder.")
+    peer = peer_tf_data.batches(
+        [source.describe(index) for index in range(len(source))],
+        batch_size=run.config.batch_size,
+        size=parts.image_size(run.config),
+        area=tuple(run.config.augment.crop_area),
+        aspect=tuple(run.config.augment.crop_aspect),
+        threads=run.config.data.num_threads or os.cpu_count() or 1,
+    )
+    next(peer)  # what is missing is said before anything is measured
+    return peer
 
 
 def _table(figures: dict[str, Any]) -> str:
@@ -144,10 +240,6 @@ def _table(figures: dict[str, Any]) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "not measured"
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else value
-    )
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else value

@@ -32,8 +32,7 @@ def measure_input(run: Experiment, transform: Transform, *, seconds: float) -> d
       does it, with "cpu_seconds_per_image". A part that the data do not have is None.
     """
     source, batch_size = run.sources["train"], run.config.batch_size
-    host = next(batches := run.train_batches(0))
-    batches.close()
+    host = first_batch(run)
     placed = run.place_batch("train", host)
     step = jax.jit(lambda batch: _augmented(transform, run.config.seed, batch))
     timed = {
@@ -44,6 +43,27 @@ def measure_input(run: Experiment, transform: Transform, *, seconds: float) -> d
     figures = {"source": run.config.data.source, **_host_rates(run, source, seconds), **rates}
     together, cpu = _together(run, step, seconds)
     return {**figures, "together": together, "cpu_seconds_per_image": cpu}
+
+
+def first_batch(run: Experiment) -> Any:
+    """Returns the first training batch, on the host."""
+    batches = run.train_batches(0)
+    batch = next(batches)
+    batches.close()
+    return batch
+
+
+def host_batches(run: Experiment, seconds: float) -> tuple[float, float]:
+    """Returns images per second and CPU seconds per image of batches on the host, as many threads as a run has."""
+    batches = _endless(run)
+    next(batches)
+    count, start, cpu = 0, time.perf_counter(), time.process_time()
+    while (passed := time.perf_counter() - start) < seconds or not count:
+        next(batches)
+        count += run.config.batch_size
+    cpu = time.process_time() - cpu
+    batches.close()
+    return count / passed, cpu / count
 
 
 def _augmented(transform: Transform, seed: int, batch: Any) -> jax.Array:
