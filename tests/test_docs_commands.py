@@ -1,0 +1,231 @@
+"""Every command in the documents is one that its program takes, and is run by a test or needs data or a device."""
+
+import argparse
+import importlib
+import os
+import pkgutil
+import re
+import shutil
+import tomllib
+
+import pytest
+
+from alexnet_jax import __main__ as door
+from alexnet_jax import commands, main
+from alexnet_jax import config as configuration
+from tests.documents import PAGES, ROOT, blocks
+from tests.documents import commands as commands_in
+
+# A capital word is the reader's to fill in: a directory of data, a file, a device's plugin.
+PLACEHOLDER = re.compile(
+    r"(?<![\w-])[A-Z][A-Z-]*(?![\w-])|/data/|plugin\.so|half\.py|backend=|--backend "
+)
+NUMBERS = {"N": "2", "X": "0.5", "K": "5"}
+NAMES = ("COMMAND", "KEY")
+
+# Commands that another test runs, with the words to find there.
+RUN_BY = {
+    "python -m alexnet_jax.main --config configs/digits.py": (
+        "tests/train/test_digits.py",
+        "digits.py",
+    ),
+    "python -m alexnet_jax.main --config configs/imagenet.py:smoke": (
+        "tests/test_main.py",
+        ".py:smoke",
+    ),
+    "python -m alexnet_jax doctor": ("tests/commands/test_doctor.py", '"doctor"'),
+    "python -m alexnet_jax benchmark": ("tests/commands/test_benchmark.py", '"benchmark", "step"'),
+    "python -m alexnet_jax pack": ("tests/commands/test_benchmark_input.py", '"pack"'),
+    "python -m alexnet_jax --help": ("tests/commands/test_summary.py", '["--help"]'),
+    "bash scripts/quickstart.sh": (".ci/run", "bash scripts/quickstart.sh"),
+    "bash scripts/test.sh": (".ci/run", "bash scripts/test.sh"),
+    "bash scripts/docs.sh": (".ci/run", "bash scripts/docs.sh"),
+    "bash scripts/performance.sh": ("tests/test_scripts.py", "performance.sh"),
+    "bash scripts/train_local.sh": ("tests/train/test_processes.py", "train_local.sh"),
+    "bash .ci/run": ("CONTRIBUTING.md", "bash .ci/run"),
+    "pip install": (".ci/run", "make_environment"),
+    "source": ("tests/test_docs_commands.py", "is_file()"),  # sets variables only
+    "python docs/draw_recipes.py": ("tests/test_scripts.py", ".svg"),
+    "python benchmarks/small_maps.py": (
+        "benchmarks.md",
+        "small_maps.py",
+    ),  # timings, no pass or fail
+}
+
+CHINESE = [page for page in PAGES if page.parent.name == "zh" or page.name == "README.zh.md"]
+COMMANDS = sorted({" ".join(words) for page in PAGES for words in commands_in(page.read_text())})
+
+ENGLISH = {
+    " ".join(words)
+    for page in PAGES
+    if page not in CHINESE
+    for words in commands_in(page.read_text())
+}
+
+
+class _Parsed(Exception):
+    """Carries what a command understood, in the place of carrying it out."""
+
+
+@pytest.fixture
+def only_parse(monkeypatch):
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(self, arguments=None, namespace=None):
+        raise _Parsed(parse(self, arguments, namespace))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+
+
+def _train(words: list[str]) -> None:
+    others, assignments = main._split_overrides(["main", *words])
+    options = main._parse(others)
+    if PLACEHOLDER.fullmatch(options.config):
+        config = configuration.default_config()
+    else:
+        config = configuration.load(str(ROOT / options.config))
+    known = [(key, NUMBERS.get(value, value)) for key, value in assignments if key not in NAMES]
+    assert configuration.override(config, known) == []
+    assert configuration.validate(config) == []
+
+
+def _command(words: list[str]) -> None:
+    if words and words[0] in ("COMMAND", "--help"):
+        return
+    if words[1:] in ([], ["step"], ["input"], ["all"]):  # spoken of, not shown
+        assert importlib.util.find_spec(f"{commands.__name__}.{words[0]}")
+        return
+    with pytest.raises(_Parsed):
+        door.main([NUMBERS.get(word, word) for word in words])
+
+
+def _script(words: list[str]) -> None:
+    assert (ROOT / words[0]).is_file(), words[0]
+    for word in words[1:]:
+        if word.startswith("configs/"):
+            configuration.load(str(ROOT / word))
+    if "train_local" in words[0] or "slurm" in words[0]:
+        rest = words[words.index("--config") :] if "--config" in words else []
+        _train(rest if len(rest) > 1 else ["--config", "FILE"])
+
+
+def _pip(words: list[str]) -> None:
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for word in words:
+        package, _, extra = word.partition("@")
+        assert package in ("-e", "--no-deps", ".", "alexnet-jax") or extra == ""
+        assert not extra or extra in metadata["optional-dependencies"], extra
+
+
+def _check(text: str) -> None:
+    words = text.split(" ")
+    while "=" in words[0]:
+        words = words[1:]
+    match words:
+        case ["python", "-m", "alexnet_jax.main", *rest]:
+            _train(rest)
+        case ["python", "-m", "alexnet_jax", *rest] | ["alexnet-jax", *rest]:
+            _command(rest)
+        case ["python" | "source", path, *_]:
+            assert (ROOT / path).is_file(), path
+        case ["bash", *rest]:
+            _script(rest)
+        case ["sbatch", *rest]:
+            _script([word for word in rest if not word.startswith("--nodes")])
+        case ["pip", "install", *rest]:
+            _pip(rest)
+        case _:
+            pytest.fail(f"a command of no program that we know: {text}")
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_command_is_taken(text, only_parse, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    _check(text)
+
+
+def test_commands_are_found():
+    """The tests above are nothing without commands to test."""
+    assert len(COMMANDS) > 50
+    with pytest.raises(AssertionError):
+        _train(["--config", "configs/digits.py", "--config.optimizer.momentun=0.9"])
+    with pytest.raises(SystemExit):
+        _check("python -m alexnet_jax summary --variants torchvision")
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_command_is_run_or_needs_something(text):
+    if PLACEHOLDER.search(text) or text in QUICKSTART or " summary " in text:
+        return
+    found = next((by for known, by in RUN_BY.items() if f"{text} ".startswith(f"{known} ")), None)
+    assert found, f"run {text!r} in a test, or name the data or device that it needs in capitals"
+    file, words = found
+    assert words in (ROOT / file).read_text()
+
+
+def _quickstart() -> list[str]:
+    text = (ROOT / "docs" / "quickstart.md").read_text()
+    (block,) = [block for block in blocks(text, "bash") if "runs/short" in block]
+    return block.splitlines()
+
+
+QUICKSTART = _quickstart()
+
+
+def test_quick_start_runs(tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    last = []
+    for command in QUICKSTART:
+        assert main.main(["main", *command.split()[3:]]) == 0
+        last.append(capsys.readouterr().out.splitlines()[-1])
+    assert last[0] == last[1]  # the second one evaluates what the first one wrote
+    assert re.fullmatch(r"eval step=44 loss=\S+ top1=0\.\d+ top5=\S+ n=360", last[0])
+    assert os.listdir(tmp_path / "runs") == ["short"]
+
+
+@pytest.mark.parametrize("text", [text for text in COMMANDS if " summary " in text])
+def test_summary_runs(text, capsys):
+    if not PLACEHOLDER.search(text) and "half" not in text:
+        assert door.main(text.split()[3:]) == 0
+
+
+def test_chinese_pages_show_commands_of_the_english_ones():
+    assert len(CHINESE) == 6
+    for page in CHINESE:
+        shown = {" ".join(words) for words in commands_in(page.read_text())}
+        assert shown <= ENGLISH, page
+    for name in ("quickstart", "migration"):
+        english, chinese = (
+            (ROOT / "docs" / folder / f"{name}.md").read_text() for folder in ("", "zh")
+        )
+        assert list(commands_in(english)) == list(commands_in(chinese)), name
+
+
+HELPS = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+
+
+@pytest.mark.parametrize("name", HELPS)
+def test_help_has_an_example_that_parses(name, capsys, monkeypatch, request):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ended:
+        door.main([name, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out.replace("\\\n", " ")
+    assert re.search(r"^examples?:", text, re.MULTILINE)
+    examples = re.findall(rf"python -m alexnet_jax {name} .*", text.split("example", 1)[1])
+    assert examples
+    request.getfixturevalue("only_parse")
+    for example in examples:
+        _check(" ".join(example.split()))
+
+
+def test_help_of_the_door_and_of_training_have_an_example(capsys):
+    assert door.main(["--help"]) == 0
+    assert main.main(["main", "--help"]) == 0
+    examples = re.findall(
+        r"python -m alexnet_jax\.main --config configs.*", capsys.readouterr().out
+    )
+    assert len(examples) >= 2
+    for example in examples:
+        _check(example)
