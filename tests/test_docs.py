@@ -133,12 +133,12 @@ def test_readme_counts_are_the_networks(name):
 
 
 def test_chinese_recipes_have_the_english_figures():
-    def figures(name: str) -> list[list[str]]:
-        rows = re.findall(r"^\| \[\w+\].*$", _page(name), re.MULTILINE)
-        return [re.findall(r"\[\w+\]|`\S+?`|\d[\d.e-]*", row.replace("../", "")) for row in rows]
+    def figures(name: str) -> dict[str, list[str]]:
+        rows = re.findall(r"^\| \[(\w+)\]\(\S+\) (.*)$", _page(name), re.MULTILINE)
+        return {recipe: re.findall(r"`\S+?`|\d[\d.e-]*", row) for recipe, row in rows}
 
-    assert len(figures("recipes")) == 10
-    assert figures("zh/recipes") == figures("recipes")
+    assert len(figures("zh/recipes")) >= 10
+    assert figures("zh/recipes").items() <= figures("recipes").items()
 
 
 @pytest.fixture
