@@ -13,6 +13,7 @@ import pytest
 from alexnet_jax import __main__ as door
 from alexnet_jax import commands, main
 from alexnet_jax import config as configuration
+from alexnet_jax.commands import benchmark
 from tests.documents import PAGES, ROOT, blocks
 from tests.documents import commands as commands_in
 
@@ -194,13 +195,14 @@ def test_chinese_pages_show_commands_of_the_english_ones():
 
 
 HELPS = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+HELPS += [f"benchmark {kind}" for kind in benchmark.KINDS]
 
 
 @pytest.mark.parametrize("name", HELPS)
 def test_help_has_an_example_that_parses(name, capsys, monkeypatch, request):
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as ended:
-        door.main([name, "--help"])
+        door.main([*name.split(), "--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out.replace("\\\n", " ")
     assert re.search(r"^examples?:", text, re.MULTILINE)

@@ -30,6 +30,9 @@ from alexnet_jax.train.parallel import STRATEGIES
 EXAMPLE = """examples:
   python -m alexnet_jax benchmark step --variant torchvision --batch-size 64 --against torch
   python -m alexnet_jax benchmark all --source packed --path DIR"""
+STEP_EXAMPLE = "example: python -m alexnet_jax benchmark step --parallelism hybrid --batch-size 256"
+INPUT_EXAMPLE = "example: python -m alexnet_jax benchmark input --source folder --path DIR"
+ALL_EXAMPLE = "example: python -m alexnet_jax benchmark all --source packed --path DIR"
 ENDLESS_EPOCHS = 10_000  # measuring ends with the time, not with the data
 
 
@@ -42,17 +45,23 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
-    step_only = kinds.add_parser("step", help="the training step on a batch that stays there")
+    step_only = kinds.add_parser(
+        "step", help="the training step on a batch that stays there", epilog=STEP_EXAMPLE
+    )
     _add_step(step_only)
     step_only.add_argument("--devices", type=int, help="how many; default: all")
     step_only.add_argument("--compile-only", action="store_true", help="bytes only, no times")
     step_only.add_argument("--against", choices=("torch",), help="PyTorch's step, in turns")
-    input_only = kinds.add_parser("input", help="images from the data set to the network")
+    input_only = kinds.add_parser(
+        "input", help="images from the data set to the network", epilog=INPUT_EXAMPLE
+    )
     _add_input(input_only)
     input_only.add_argument("--variant", default="torchvision", help="whose input size is taken")
     input_only.add_argument("--batch-size", type=int, default=64, help="default: 64")
     input_only.add_argument("--against", choices=("tf.data",), help="its pipeline, afterwards")
-    both = kinds.add_parser("all", help="both, a run of them, and what limits it")
+    both = kinds.add_parser(
+        "all", help="both, a run of them, and what limits it", epilog=ALL_EXAMPLE
+    )
     _add_step(both)
     _add_input(both)
     for kind in (step_only, input_only, both):
