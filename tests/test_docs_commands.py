@@ -9,11 +9,13 @@ import shutil
 import tomllib
 
 import pytest
+from ml_collections import ConfigDict
 
 from alexnet_jax import __main__ as door
 from alexnet_jax import commands, main
 from alexnet_jax import config as configuration
 from alexnet_jax.commands import benchmark
+from alexnet_jax.config.keys import all_keys
 from tests.documents import PAGES, ROOT, blocks
 from tests.documents import commands as commands_in
 
@@ -158,6 +160,23 @@ def _is_run(text: str) -> bool:
         return any(script[1] in file.read_text() for file in files)
     found = next((by for known, by in RUN_BY.items() if text.startswith(known)), None)
     return found is not None and found[1] in (ROOT / found[0]).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_settings_exist_and_take_their_values(page):
+    text = page.read_text()
+    config = configuration.default_config()
+    assigned = re.findall(r"--config\.([\w.]+)=([^\s`|,]+)", text)
+    known = [
+        (key, re.sub(r"^[A-Z]$", "2", value))
+        for key, value in assigned
+        if key not in NAMES and "NAME" not in key
+    ]
+    assert configuration.override(config, known) == []
+    groups = "|".join(name for name, value in config.items() if isinstance(value, ConfigDict))
+    named = re.findall(rf"`((?:{groups})\.\w+)(?![\w(.])", text)
+    files = {name for name in named if name.endswith((".py", ".npz"))}
+    assert set(named) - files <= set(all_keys(config))
 
 
 def _quickstart() -> list[str]:
