@@ -28,6 +28,8 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 LEGACY_BEGINNING = bytes([0x8A, 0x0A]) + LEGACY_MAGIC.to_bytes(10, "little")
 
+LARGEST_PICKLE_BYTES = 1 << 24  # of names and shapes; an AlexNet's has a few thousand
+
 # Where training scripts put the network's arrays among other things.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 
@@ -64,7 +66,11 @@ def read_zip(path: Path) -> Stored:
             order = f"{root}byteorder"
             if order in members and archive.read(order) != b"little":
                 raise _damaged(path, "its numbers are big-endian")
+            if members[f"{root}data.pkl"].file_size > LARGEST_PICKLE_BYTES:
+                raise _damaged(path, "its list of names and shapes is too long for a network's")
             content = archive.read(f"{root}data.pkl")
+    except RequestError:
+        raise
     except _ZIP_ERRORS as error:
         raise _damaged(path, str(error)) from error
     value = _unpickle(path, io.BytesIO(content))
@@ -77,7 +83,9 @@ def read_zip(path: Path) -> Stored:
 def read_legacy(path: Path) -> Stored:
     """Describes what a file of a PyTorch before 1.6 holds; errors as in ``read_zip``."""
     with path.open("rb") as file:
-        pickles = [_unpickle(path, file) for _ in range(5)]
+        head = io.BytesIO(file.read(LARGEST_PICKLE_BYTES))
+        pickles = [_unpickle(path, head) for _ in range(5)]
+        file.seek(head.tell())
         match pickles:
             case [magic, protocol, {"little_endian": True}, value, [*keys]] if (
                 magic == LEGACY_MAGIC and protocol == LEGACY_PROTOCOL
