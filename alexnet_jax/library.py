@@ -49,8 +49,8 @@ def read(
         return fit(files.read(path), variant, num_classes=num_classes, image_size=image_size)
     from alexnet_jax.train import saved_weights  # Orbax takes seconds to import; files do without
 
-    weights = saved_weights.read(path)
-    asked = {"variant": variant, "num_classes": num_classes, "image_size": image_size}
+    weights = saved_weights.read(path, image_size=image_size)
+    asked = {"variant": variant, "num_classes": num_classes}
     differences = [
         f"{name} is {getattr(weights, name)!r} there, not {value!r}"
         for name, value in asked.items()

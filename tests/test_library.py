@@ -72,6 +72,11 @@ def test_a_run_that_evaluates_its_average_is_loaded_with_it(model, workdir):
 def test_a_run_of_another_model_is_refused(workdir):
     with pytest.raises(RequestError, match="variant is 'cifar32' there, not 'torchvision'; num_cl"):
         alexnet_jax.load(workdir, "torchvision", num_classes=3)
+    with pytest.raises(
+        RequestError, match="at image_size=224: it differs in params/fc6/kernel; use"
+    ):
+        alexnet_jax.load(workdir, image_size=224)
+    assert alexnet_jax.load(workdir, image_size=48).image_size == 48  # a map of the same size
     with pytest.raises(RequestError, match="holds no checkpoint; name a workdir"):
         alexnet_jax.load(workdir.parent)
 

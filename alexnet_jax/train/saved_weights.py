@@ -1,5 +1,6 @@
 """The weights of a checkpoint, without its optimizer: what a trained run is loaded from."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import orbax.checkpoint as ocp
 
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.weights.fit import Weights
+from alexnet_jax.model.weights.layout import published_shape
 from alexnet_jax.model.weights.slots import MODEL_STATE, PARAMS, frame
 from alexnet_jax.train.checkpoint import DIRECTORY, Identity, latest_step
 from alexnet_jax.train.writers import CONFIG_FILE
@@ -34,15 +36,16 @@ def locate(path: Path) -> tuple[Path, int]:
     return path, step
 
 
-def read(path: Path, *, use_ema: bool | None = None) -> Weights:
+def read(path: Path, *, use_ema: bool | None = None, image_size: int | None = None) -> Weights:
     """Reads the weights of a checkpoint, written on any number of devices. Changes nothing on disk.
 
     Args:
       path: As in ``locate``.
       use_ema: Whether to take the moving average of the parameters; None for what the run evaluated.
+      image_size: Height and width of the input, in pixels; None for the run's.
 
     Raises:
-      RequestError: If there is no checkpoint, or it is of a network that this version does not have.
+      RequestError: If there is no checkpoint, or its arrays are not those of its network at that image size.
     """
     workdir, step = locate(path)
     use_ema = _evaluates_ema(workdir) if use_ema is None else use_ema
@@ -67,6 +70,8 @@ def read(path: Path, *, use_ema: bool | None = None) -> Weights:
     identity = Identity(**restored["identity"])
     state: dict[str, Any] = restored["state"]
     params, model_state = state[params_name], state.get(MODEL_STATE) or {}
+    if image_size is not None:
+        identity = dataclasses.replace(identity, image_size=image_size)
     return _weights(directory / str(step), identity, params, model_state)
 
 
@@ -77,18 +82,17 @@ def _weights(
         identity.variant, num_classes=identity.num_classes, image_size=identity.image_size
     )
     trees = {PARAMS: params, MODEL_STATE: model_state}
-    names = {(slot.tree, slot.layer, slot.leaf) for slot in wanted.slots}
+    shapes = {(slot.tree, slot.layer, slot.leaf): slot.shape for slot in wanted.slots}
     found = {
-        (tree, layer, leaf)
+        (tree, layer, leaf): published_shape(array.shape)
         for tree, layers in trees.items()
         for layer, leaves in layers.items()
-        for leaf in leaves
+        for leaf, array in leaves.items()
     }
-    if names != found:
-        differing = ", ".join(sorted("/".join(name) for name in names ^ found))
+    if differing := sorted("/".join(name) for name, _ in shapes.items() ^ found.items()):
         raise RequestError(
-            f"{where} holds another network than this version's {identity.variant}: {differing} is on one side only; "
-            "read it with the version that wrote it."
+            f"{where} is another network than {identity.variant} at image_size={identity.image_size}: it differs in "
+            f"{', '.join(dict.fromkeys(differing))}; use the image size it was trained at."
         )
     return Weights(
         identity.variant,

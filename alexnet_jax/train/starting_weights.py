@@ -32,10 +32,10 @@ def read(path: Path, identity: Identity) -> Weights:
             num_classes=identity.num_classes,
             image_size=identity.image_size,
         )
-    weights = saved_weights.read(path, use_ema=False)
+    weights = saved_weights.read(path, use_ema=False, image_size=identity.image_size)
     differences = [
         f"{name} {there!r} there, {here!r} here"
-        for name in ("variant", "num_classes", "image_size")
+        for name in ("variant", "num_classes")
         if (there := getattr(weights, name)) != (here := getattr(identity, name))
     ]
     if differences:
