@@ -4,6 +4,9 @@ import dataclasses
 import fnmatch
 from typing import Any
 
+import jax
+from jax import numpy as jnp
+
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.alexnet import AlexNet
 from alexnet_jax.model.functional import Functional
@@ -36,8 +39,9 @@ class Weights:
     model_state: dict[str, Any]
 
     def bind(self) -> AlexNet:
-        """Returns the model."""
-        return self.model.bind(self.params, self.model_state)
+        """Returns the model, its arrays on the default device."""
+        params, model_state = jax.tree.map(jnp.asarray, (self.params, self.model_state))
+        return self.model.bind(params, model_state)
 
 
 def fit(

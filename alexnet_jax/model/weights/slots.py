@@ -1,6 +1,7 @@
 """The places of a model that arrays of a file go to."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ class Frame:
     classifier: str
 
 
+@functools.cache
 def frame(variant: str, *, num_classes: int | None = None, image_size: int | None = None) -> Frame:
     """Returns a variant's frame; nothing is computed.
 

@@ -1,0 +1,45 @@
+"""Runs that start from a file, or evaluate one."""
+
+import numpy as np
+import pytest
+
+import alexnet_jax
+from alexnet_jax.errors import RequestError
+from alexnet_jax.train import loop
+from tests.train.runs import build, saved_arrays, small_config
+
+
+@pytest.fixture(scope="module")
+def model():
+    return alexnet_jax.create("cifar32", num_classes=10, image_size=32, seed=5)
+
+
+@pytest.fixture(scope="module")
+def file(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    alexnet_jax.save(model, path)
+    return str(path)
+
+
+def test_a_run_starts_from_a_file_and_evaluates_one(model, file, tmp_path, capsys):
+    changes = {"num_epochs": 1, "optimizer.learning_rate": 0.0, "optimizer.ema_decay": 0.9}
+    config = small_config(init_weights=file, **changes)
+    trained = loop.train(build(config), tmp_path)
+    arrays = saved_arrays(tmp_path, 12)
+    for tree in ("params", "ema_params"):  # the average begins there too
+        kernel = arrays[f"['{tree}']['conv2']['kernel']"]
+        np.testing.assert_allclose(kernel, model.conv2.kernel, rtol=0, atol=1e-7)
+
+    assert loop.evaluate_only(build(config), tmp_path / "none") == pytest.approx(trained)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("eval step=0 loss=")
+
+
+def test_a_file_of_another_model_is_refused_and_nothing_is_written(file, tmp_path):
+    config = small_config(**{"init_weights": file, "data.image_size": 64})  # a map of 2 x 2
+    with pytest.raises(RequestError, match=r"classifier.weight is \(10, 256\), not \(10, 1024\)"):
+        loop.train(build(config), tmp_path / "run")
+    with pytest.raises(
+        RequestError, match="there is no such file; name a file of weights or a wor"
+    ):
+        loop.evaluate_only(build(small_config(init_weights="missing.pth")), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
