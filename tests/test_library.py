@@ -116,6 +116,24 @@ def test_a_file_that_says_nothing_is_what_it_fits(model, file, tmp_path):
         alexnet_jax.load(tmp_path / "none.safetensors")
 
 
+def test_what_a_file_says_of_itself_is_not_trusted(file, tmp_path):
+    """Names that would write to a terminal, an image size and a number of classes beyond reason, other kinds."""
+    arrays = load_file(file)
+    arrays["\x1b[2J"] = np.zeros(3, np.float32)
+    arrays["classifier.weight"] = np.zeros((1 << 60, 0), np.float32)
+    metadata = {"variant": "cifar32", "image_size": "9" * 30}
+    save_file(arrays, tmp_path / "bad.safetensors", metadata=metadata)
+    with pytest.raises(RequestError) as error:
+        alexnet_jax.load(tmp_path / "bad.safetensors")
+    assert str(error.value).splitlines()[1:3] == [
+        r"  unknown: '\x1b[2J'",
+        "  classifier.bias is (7,), not (10,)",
+    ]
+    save_file(arrays, tmp_path / "bad.safetensors", metadata={"variant": "nonsense"})
+    with pytest.raises(RequestError, match="unknown variant 'nonsense'; the variants are: "):
+        alexnet_jax.load(tmp_path / "bad.safetensors")
+
+
 def test_save_refuses_other_formats(model, tmp_path):
     with pytest.raises(RequestError, match=r"written to \.safetensors files only"):
         alexnet_jax.save(model, tmp_path / "model.pth")

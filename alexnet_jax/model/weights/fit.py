@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import re
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from alexnet_jax.model.functional import Functional
 from alexnet_jax.model.variants import variants
 from alexnet_jax.model.weights.names import NAMES, PREFIXES
 from alexnet_jax.model.weights.slots import Frame, empty_trees, frame
-from alexnet_jax.model.weights.stored import Stored, StoredArray
+from alexnet_jax.model.weights.stored import Stored, StoredArray, shown
 
 SHOWN_FAULTS = 60  # every AlexNet has fewer arrays; a file that is none may have any number
 
@@ -65,7 +66,7 @@ def fit(
     arrays = _without_prefixes(stored.arrays)
     variant = variant or stored.metadata.get("variant") or _fitting(stored, arrays)
     if image_size is None and stored.metadata.get("variant") == variant:
-        image_size = _whole(stored.metadata.get("image_size"))
+        image_size = _pixels(stored.metadata.get("image_size"))
     wanted = _frame(variant, arrays, num_classes, image_size)
     if faults := _faults(variant, wanted, arrays, stored.others):
         raise RequestError(_refusal(stored, variant, arrays, faults))
@@ -84,9 +85,9 @@ def _frame(
 ) -> Frame:
     """Returns the frame that a file should fill, as wide as its classifier."""
     if num_classes is None:
-        classifier = arrays.get(frame(variant).classifier)
-        if classifier is not None and classifier.shape and classifier.shape[0] > 0:
-            num_classes = classifier.shape[0]
+        name, width = frame(variant).classifier
+        if name in arrays and arrays[name].shape[1:] == (width,) and arrays[name].shape[0] > 0:
+            num_classes = arrays[name].shape[0]
     return frame(variant, num_classes=num_classes, image_size=image_size)
 
 
@@ -100,8 +101,9 @@ def _faults(
         if name not in slots
         and not any(fnmatch.fnmatchcase(name, pattern) for pattern in NAMES[variant].ignored)
     ]
-    faults = [f"unknown: {name}" for name in unknown]
-    faults += [f"missing: {name}" for name in slots if name not in arrays]
+    faults = [f"unknown: {shown(name)}" for name in unknown]
+    faults += [f"missing: {name}" for name in slots if name not in arrays and name not in others]
+    faults += [f"{name} is no array of numbers" for name in slots if name in others]
     for name, slot in slots.items():
         if name in arrays and arrays[name].shape != slot.shape:
             faults.append(f"{name} is {arrays[name].shape}, not {slot.shape}")
@@ -154,5 +156,6 @@ def _without_prefixes(arrays: Any) -> dict[str, StoredArray]:
     return arrays
 
 
-def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+def _pixels(text: str | None) -> int | None:
+    """Returns a number of pixels from a file's own words, where it is a plain one."""
+    return int(text) if text is not None and re.fullmatch(r"[1-9][0-9]{0,4}", text) else None

@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 from jax import numpy as jnp
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.model.weights.stored import Stored, StoredArray
+from alexnet_jax.model.weights.stored import Stored, StoredArray, shown
 
 BEGINNING = b"\n"  # the first value: field 1, of a length
 
@@ -69,7 +69,7 @@ def _describe(path: Path, name: str, tensors: list[Any]) -> StoredArray:
     if shape == (0,) and size == dtype.itemsize:
         shape = ()  # how it writes a scalar
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size:
-        raise _damaged(path, f"{name} has {size} bytes, which are no {shape} of {dtype}")
+        raise _damaged(path, f"{shown(name)} has {size} bytes, which are no {shape} of {dtype}")
     return StoredArray(shape, dtype, functools.partial(_array, tensors, dtype, shape))
 
 

@@ -53,14 +53,14 @@ class Frame:
       num_classes: Width of its classifier.
       image_size: Height and width of its input, in pixels.
       slots: What it holds.
-      classifier: Name of the array whose first dimension is the number of classes.
+      classifier: The name of the classifier's kernel and how many features it sees.
     """
 
     model: functional.Functional
     num_classes: int
     image_size: int
     slots: tuple[Slot, ...]
-    classifier: str
+    classifier: tuple[str, int]
 
 
 @functools.cache
@@ -90,8 +90,9 @@ def frame(variant: str, *, num_classes: int | None = None, image_size: int | Non
         for layer, leaves in layers.items()
         for leaf, array in leaves.items()
     )
-    classifier_name = f"{names[classifier]}.{LEAVES['kernel']}"
-    return Frame(model, abstract.num_classes, abstract.image_size, slots, classifier_name)
+    name = f"{names[classifier]}.{LEAVES['kernel']}"
+    width = next(slot.shape[1] for slot in slots if slot.name == name)
+    return Frame(model, abstract.num_classes, abstract.image_size, slots, (name, width))
 
 
 def empty_trees() -> dict[str, dict[str, Any]]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jax import numpy as jnp
 
+LONGEST_SHOWN_NAME = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class StoredArray:
@@ -42,3 +44,9 @@ class Stored:
     arrays: Mapping[str, StoredArray]
     others: tuple[str, ...] = ()
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def shown(name: str) -> str:
+    """Returns a name from a file as a message may hold it: printable and not long."""
+    text = name if name.isprintable() else ascii(name)
+    return text if len(text) <= LONGEST_SHOWN_NAME else f"{text[:LONGEST_SHOWN_NAME]}..."

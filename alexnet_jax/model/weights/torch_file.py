@@ -20,7 +20,7 @@ from jax import numpy as jnp
 from numpy.lib.stride_tricks import as_strided
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.model.weights.stored import Stored, StoredArray
+from alexnet_jax.model.weights.stored import Stored, StoredArray, shown
 from alexnet_jax.model.weights.torch_pickle import STORAGES, RefusedError, Storage, Tensor, unpickle
 
 # What torch.save wrote first until 1.6, as a pickle: this number, then the protocol's.
@@ -213,7 +213,7 @@ def _describe(
         last < storage.length and math.prod(tensor.shape) <= storage.length
     )
     if sizes.get(storage.key) != storage.length * dtype.itemsize or not fits:
-        raise _damaged(path, f"{name} reaches beyond the numbers stored for it")
+        raise _damaged(path, f"{shown(name)} reaches beyond the numbers stored for it")
     return StoredArray(tensor.shape, dtype, functools.partial(_read_tensor, tensor, dtype, read))
 
 

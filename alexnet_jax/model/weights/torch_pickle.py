@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from alexnet_jax.errors import RequestError
+from alexnet_jax.model.weights.stored import shown
 
 MOST_AXES = 8
 
@@ -75,7 +76,7 @@ def unpickle(file: IO[bytes]) -> Any:
     except RefusedError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        raise RefusedError(f"a damaged pickle ({type(error).__name__}: {error})") from error
+        raise RefusedError(f"a damaged pickle ({shown(str(error))})") from error
     raise RefusedError("a pickle without an end")
 
 
@@ -160,8 +161,7 @@ def _tuple(length: int) -> Callable[[_Machine, Any], None]:
 
 def _global(machine: _Machine, name: str) -> None:
     if name not in _CALLABLE and name not in _CONSTANTS:
-        module, _, attribute = name.partition(" ")
-        raise RefusedError(f"{module}.{attribute}")
+        raise RefusedError(shown(name.replace(" ", ".", 1)))
     machine.push(Name(name))
 
 
