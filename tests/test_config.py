@@ -129,10 +129,6 @@ def test_all_bad_overrides_are_reported():
             {"optimizer.head_learning_rate_factor": -1.0},
             "optimizer.head_learning_rate_factor=-1.0 is not possible",
         ),
-        (
-            {"init_weights": "none.pth"},
-            "init_weights='none.pth': there is no such file or workdir.",
-        ),
         ({"eval.resize_pixels": 200}, "eval.resize_pixels=200 is less than the 224 pixels"),
     ],
 )

@@ -3,7 +3,6 @@
 import functools
 import operator
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -121,9 +120,6 @@ def validate(config: ConfigDict) -> list[Fault]:
     if config.eval.use_ema and config.optimizer.ema_decay == 0:
         text = "eval.use_ema=True needs an average; use e.g. optimizer.ema_decay=0.9999."
         faults.append(Fault("eval.use_ema", text))
-    if config.init_weights and not Path(config.init_weights).exists():
-        text = f"init_weights={config.init_weights!r}: there is no such file or workdir."
-        faults.append(Fault("init_weights", text))
     if config.model.num_classes is None and config.data.source == "synthetic":
         text = "model.num_classes=None takes the data's, but made data have none; say how many."
         faults.append(Fault("model.num_classes", text))
