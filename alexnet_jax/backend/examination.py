@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jaxlib
+from jax.extend.backend import backends
 
 from alexnet_jax.backend import child
 from alexnet_jax.backend.activate import start
@@ -21,10 +22,11 @@ def answer(request: child.Message, report: Callable[[child.Message], None]) -> N
     except RequestError as error:
         report({"refused": str(error)})
         return
-    report({"platforms": _platforms(devices), "versions": _versions(devices[0])})
+    report({"platforms": _platforms(), "versions": _versions(devices[0])})
     for catalogue in request["catalogues"]:
         for check in importlib.import_module(catalogue).CHECKS:
-            if check.name not in request["skip"]:
+            wanted = not request["only"] or any(part in check.name for part in request["only"])
+            if wanted and check.name not in request["skip"]:
                 report({"begun": check.name, "needed": check.needed})
                 report(_result(check, devices))
     report({"done": True})
@@ -39,17 +41,15 @@ def _result(check: Check, devices: Sequence[jax.Device]) -> child.Message:
     return {"name": check.name, "status": status, "detail": detail, "needed": check.needed}
 
 
-def _platforms(devices: Sequence[jax.Device]) -> dict[str, Any]:
-    present = [list(devices)]
-    if devices[0].platform != "cpu":
-        present.append(jax.devices("cpu"))
+def _platforms() -> dict[str, Any]:
+    """Returns every platform that JAX has started here: the chosen one, the CPU, and whatever plugins are installed."""
     return {
-        group[0].platform: {
-            "kind": group[0].device_kind,
-            "count": len(group),
-            "version": " ".join(group[0].client.platform_version.split()),
+        name: {
+            "kind": client.devices()[0].device_kind,
+            "count": client.device_count(),
+            "version": " ".join(client.platform_version.split()),
         }
-        for group in present
+        for name, client in backends().items()
     }
 
 

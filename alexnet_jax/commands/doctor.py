@@ -26,11 +26,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--backend", default="auto", help="default: JAX's own choice")
     parser.add_argument("--library", default="", help="a PJRT plugin to load under that name")
     parser.add_argument("--json", metavar="FILE", help="for programs; - is standard output")
+    parser.add_argument(
+        "--only",
+        metavar="PART",
+        action="append",
+        default=[],
+        help="only checks with this in their name, e.g. 'max pool'; may be given several times",
+    )
     options = parser.parse_args(arguments)
-    report = examine(choose(options.backend, options.library), CATALOGUES)
+    report = examine(choose(options.backend, options.library), CATALOGUES, options.only)
     if options.json:
         values = dataclasses.asdict(report) | {
-            "can_train": not report.failures,
+            "can_train": report.complete and not report.failures,
             "verdict": report.verdict,
         }
         text = json.dumps(values, indent=2) + "\n"

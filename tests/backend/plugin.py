@@ -59,9 +59,13 @@ def _compiled(source: str, name: str, *options: str) -> Path:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Returns the environment of a user with the plugin; nothing of the test's own JAX is in it."""
+    """Returns the environment of a user with the plugin; of the test's own JAX, only its compiled programs."""
     prefixes = ("JAX_", "PJRT_", "XLA_", "SHIM_", "ALEXNET_JAX_")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(prefixes) or name == "JAX_COMPILATION_CACHE_DIR"
+    }
     return clean | {"SHIM_PLUGIN": real_plugin(), "PYTHONPATH": str(ROOT)} | variables
 
 
