@@ -35,6 +35,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.optimizer.label_smoothing = 0.1
     config.schedule.name = "cosine"
     config.schedule.warmup_epochs = 2.0
+    config.published.source = "MindSpore, CIFAR-10 at 227 pixels, on one V100"
+    config.published.top1 = 0.8851
     if "smoke" in chosen:
         smoke(config)
     return config

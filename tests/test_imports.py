@@ -28,7 +28,8 @@ ALLOWED = {
     "backend": {"errors"},
     "train": GROUND | {"model", "data", "backend"},
     "library": GROUND | {"model", "data", "backend", "train"},
-    "commands": GROUND | {"model", "data", "backend", "train", "config", "library"},
+    "report": GROUND | {"data", "train", "config"},
+    "commands": GROUND | {"model", "data", "backend", "train", "config", "library", "report"},
     "errors": set(),
     "randomness": set(),
 }

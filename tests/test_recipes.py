@@ -301,3 +301,18 @@ def test_smoke_trains_and_evaluates(name, tmp_path):
 def test_an_unknown_argument_is_refused(name):
     with pytest.raises(RequestError, match="unknown argument tpu; this recipe takes"):
         load(f"{name}:tpu")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_published_figures_are_those_of_the_docstring(name):
+    """What the report shows beside a run, and what a reader of the recipe reads."""
+    text = (ROOT / name).read_text().split('"""')[1]
+    published = load(name).published
+    for accuracy in (published.top1, published.top5):
+        if accuracy is not None:
+            assert f"{accuracy * 100:g} %" in text
+    if published.images_per_second is not None:
+        assert f"{published.images_per_second:,.0f}" in text
+    stated = [line for line in text.splitlines() if line.startswith(("Published:", "To beat:"))]
+    assert bool(published.source) == any("%" in line for line in stated)
+    assert load(f"{name}:smoke").published.source == ""

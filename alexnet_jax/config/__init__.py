@@ -3,7 +3,17 @@
 from alexnet_jax.config.defaults import default_config
 from alexnet_jax.config.keys import get
 from alexnet_jax.config.override import override
-from alexnet_jax.config.recipe import load, smoke, switches
+from alexnet_jax.config.recipe import from_json, load, smoke, switches
 from alexnet_jax.config.rules import validate
 
-__all__ = ["default_config", "get", "load", "override", "smoke", "switches", "validate"]
+__all__ = [
+    "default_config",
+    "flat",
+    "from_json",
+    "get",
+    "load",
+    "override",
+    "smoke",
+    "switches",
+    "validate",
+]

@@ -103,6 +103,14 @@ def default_config() -> ConfigDict:
     config.checkpoint.every_steps = 0  # 0: not by steps
     config.checkpoint.keep = 2
     config.checkpoint.keep_best = True
+
+    config.published = (
+        ConfigDict()
+    )  # what the recipe's publisher reports, to compare with; None: nothing
+    config.published.source = ""  # who, and on what
+    config.published.top1 = config_dict.placeholder(float)
+    config.published.top5 = config_dict.placeholder(float)
+    config.published.images_per_second = config_dict.placeholder(float)
     config.lock()
     config.backend_options.unlock()
     return config

@@ -2,10 +2,13 @@
 
 import importlib.util
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from alexnet_jax.config.defaults import default_config
 from alexnet_jax.errors import RequestError
 
 
@@ -67,3 +70,27 @@ def smoke(config: ConfigDict) -> None:
     config.num_epochs = 1
     config.log_every_steps = 1
     config.schedule.warmup_epochs = min(config.schedule.warmup_epochs, 0.5)
+    config.published = default_config().published  # of other images
+
+
+def from_json(values: Mapping[str, Any]) -> ConfigDict:
+    """Returns the configuration that was written as JSON, e.g. a run's ``config.json``.
+
+    Settings that it lacks, as an older version did, take their defaults.
+
+    Raises:
+      RequestError: If it has a setting that there is not.
+    """
+    config = default_config()
+    _fill(config, values, "")
+    return config
+
+
+def _fill(section: ConfigDict, values: Mapping[str, Any], prefix: str) -> None:
+    for name, value in values.items():
+        if section.is_locked and name not in section:
+            raise RequestError(f"{prefix}{name} is no setting of this version of alexnet_jax.")
+        if isinstance(value, dict):
+            _fill(section[name], value, f"{prefix}{name}.")
+        else:
+            section[name] = tuple(value) if isinstance(value, list) else value

@@ -64,6 +64,7 @@ AT_LEAST: dict[str, float] = {
     "checkpoint.every_epochs": 0,
     "checkpoint.every_steps": 0,
     "checkpoint.keep": 1,
+    "published.images_per_second": 0,
 }
 
 FRACTIONS = (  # in [0, 1)
@@ -75,6 +76,8 @@ FRACTIONS = (  # in [0, 1)
     "optimizer.ema_decay",
     "schedule.plateau_factor",
     "schedule.plateau_threshold",
+    "published.top1",
+    "published.top5",
 )
 
 

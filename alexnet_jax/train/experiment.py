@@ -33,6 +33,7 @@ from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.steps import (
     DeviceBatch,
     Objective,
+    make_eval_step,
     make_train_step,
 )
 
@@ -74,6 +75,7 @@ class Experiment:
       train_order: Which examples make each training batch.
       eval_order: Which examples make each evaluation batch.
       strategy: How the steps are spread.
+      objective: What is learned.
       train_step: Jitted; takes what ``place_batch`` makes of one of ``train_batches``.
       eval_step: Jitted.
       steps_per_dispatch: At most so many of them.
@@ -95,6 +97,7 @@ class Experiment:
     train_order: TrainOrder
     eval_order: EvalOrder
     strategy: Strategy
+    objective: Objective
     train_step: Any
     eval_step: Any
     steps_per_dispatch: int
@@ -300,12 +303,15 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
         train_order=train_order,
         eval_order=EvalOrder(len(sources["eval"]), eval_batch_size),
         strategy=strategy,
+        objective=objective,
         train_step=(
             strategy.train_steps(make_train_steps(train_step), state)
             if on_device
             else strategy.train_step(train_step, state)
         ),
-        eval_step=strategy.eval_step(parts.eval_step(config, objective), state),
+        eval_step=strategy.eval_step(
+            make_eval_step(objective, parts.eval_logits(config, objective)), state
+        ),
         steps_per_dispatch=steps_per_dispatch,
         agenda=parts.agenda(config, train_order.steps_per_epoch),
         plateau=plateau,

@@ -21,6 +21,7 @@ from alexnet_jax.train.experiment import Experiment
 from alexnet_jax.train.metrics import SUMS, Accumulator, Averages
 from alexnet_jax.train.plateau import Plateau
 from alexnet_jax.train.run_card import run_card
+from alexnet_jax.train.settings import changes
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, write_json
 
@@ -39,7 +40,7 @@ def train(experiment: Experiment, workdir: Path) -> Averages:
     clock = Clock()
     state, start_step = _starting_point(experiment, workdir)
     leader = jax.process_index() == 0  # writes and prints; checkpoints are written together
-    changes = _changed_settings(experiment, workdir) if start_step else []
+    changed = _changed_settings(experiment, workdir) if start_step else []
     if leader:
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(workdir / CONFIG_FILE, experiment.config.to_dict())
@@ -52,7 +53,7 @@ def train(experiment: Experiment, workdir: Path) -> Averages:
     writer = MetricsWriter(workdir, start_step) if leader else NoWriter()
     try:
         with RunConsole(experiment.total_steps, start_step, quiet=not leader) as console:
-            for line in _opening(experiment, workdir, start_step, changes):
+            for line in _opening(experiment, workdir, start_step, changed):
                 console.say(line)
             run = _Run(experiment, clock, checkpoints, writer, console)
             final = run.train(state, start_step)
@@ -262,26 +263,12 @@ def _changed_settings(experiment: Experiment, workdir: Path) -> list[str]:
     path = workdir / CONFIG_FILE
     if not path.exists():
         return []
-    before = _flatten(json.loads(path.read_text()))
-    after = _flatten(json.loads(json.dumps(experiment.config.to_dict())))
-    return [
-        f"{key}: {before.get(key)} -> {after.get(key)}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= (
-            _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
+    before = json.loads(path.read_text())
+    return changes(before, json.loads(json.dumps(experiment.config.to_dict())))
 
 
 def _opening(
-    experiment: Experiment, workdir: Path, start_step: int, changes: list[str]
+    experiment: Experiment, workdir: Path, start_step: int, changed: list[str]
 ) -> Iterator[str]:
     """Yields the lines that say what is about to run."""
     config, devices = experiment.config, experiment.devices
@@ -303,5 +290,5 @@ def _opening(
         yield f"parallelism: {experiment.parallelism_reason}"
     if start_step:
         yield f"continues from step {start_step}"
-    for change in changes:
+    for change in changed:
         yield f"changed since the run began: {change}"

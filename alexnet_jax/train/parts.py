@@ -22,9 +22,9 @@ from alexnet_jax.train.mixing import Mixing
 from alexnet_jax.train.plateau import Plateau
 from alexnet_jax.train.schedules import SCHEDULES, Schedule, ScheduleSettings
 from alexnet_jax.train.steps import (
-    EvalStep,
+    EvalLogits,
     Objective,
-    make_eval_step,
+    make_eval_logits,
 )
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -138,14 +138,14 @@ def loss_scaling(config: ConfigDict, precision: str) -> LossScaling | None:
     return LossScaling(initial=config.optimizer.loss_scale_value, dynamic=mode == "dynamic")
 
 
-def eval_step(config: ConfigDict, objective: Objective) -> EvalStep:
-    """Returns the evaluation step of the protocol."""
+def eval_logits(config: ConfigDict, objective: Objective) -> EvalLogits:
+    """Returns the network's evaluation under the protocol."""
     if config.eval.protocol != "ten_crop":
-        return make_eval_step(objective, use_ema=config.eval.use_ema)
+        return make_eval_logits(objective, use_ema=config.eval.use_ema)
     pixels, transform = eval_resize_pixels(config), objective.transform
     view = None if transform.view is None else View(pixels, pixels, squash=False)
     whole = dataclasses.replace(transform, image_size=pixels, view=view)
-    return make_eval_step(
+    return make_eval_logits(
         dataclasses.replace(objective, transform=whole),
         use_ema=config.eval.use_ema,
         ten_crop_pixels=image_size(config),

@@ -24,6 +24,7 @@ DeviceBatch = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, DeviceBatch], tuple[TrainState, Sums]]
 Total = Callable[[Any], Any]
+EvalLogits = Callable[[TrainState, DeviceBatch], jax.Array]
 EvalStep = Callable[[TrainState, DeviceBatch], Sums]
 
 
@@ -179,10 +180,10 @@ def _gradients(
     return gradients, sums, model_state
 
 
-def make_eval_step(
+def make_eval_logits(
     objective: Objective, *, use_ema: bool = False, ten_crop_pixels: int = 0
-) -> EvalStep:
-    """Returns ``(state, batch) -> sums``, without augmentation, dropout or label smoothing.
+) -> EvalLogits:
+    """Returns ``(state, batch) -> logits`` [batch, num_classes] in float32, without augmentation and dropout.
 
     Args:
       objective: What was learned.
@@ -190,7 +191,7 @@ def make_eval_step(
       ten_crop_pixels: Size of the ten crops of each image whose probabilities are averaged; 0 for the image itself.
     """
 
-    def eval_step(state: TrainState, batch: DeviceBatch) -> Sums:
+    def eval_logits(state: TrainState, batch: DeviceBatch) -> jax.Array:
         params = state.ema_params if use_ema else state.params
 
         def logits_of(images: jax.Array) -> jax.Array:
@@ -198,7 +199,16 @@ def make_eval_step(
 
         images = objective.transform(batch["image"])
         crop = functools.partial(ten_crop_logits, logits_of, size=ten_crop_pixels)
-        logits = crop(images) if ten_crop_pixels else logits_of(images)
+        return crop(images) if ten_crop_pixels else logits_of(images)
+
+    return eval_logits
+
+
+def make_eval_step(objective: Objective, eval_logits: EvalLogits) -> EvalStep:
+    """Returns ``(state, batch) -> sums`` of ``metrics.batch_sums``, without label smoothing."""
+
+    def eval_step(state: TrainState, batch: DeviceBatch) -> Sums:
+        logits = eval_logits(state, batch)
         losses = cross_entropy(logits, batch["label"], 0.0, objective.smoothing_form)
         return objective.total(batch_sums(losses, logits, batch["label"], batch["mask"]))
 

@@ -10,7 +10,7 @@ from jax import numpy as jnp
 from alexnet_jax.data import decode
 from alexnet_jax.model import alexnet
 from alexnet_jax.train import parts
-from alexnet_jax.train.steps import make_eval_step
+from alexnet_jax.train.steps import make_eval_logits, make_eval_step
 from alexnet_jax.train.ten_crop import places, ten_crop_logits
 from tests.references import numbers, small_runs
 
@@ -91,7 +91,7 @@ def test_the_step_transforms_then_crops():
     _, state, goal = small_runs.step_and_state()
     batch = small_runs.batch_of(small_runs.pixels(4), np.arange(4))
     whole = dataclasses.replace(goal, transform=dataclasses.replace(goal.transform, image_size=40))
-    sums = jax.jit(make_eval_step(whole, ten_crop_pixels=32))(state, batch)
+    sums = jax.jit(make_eval_step(whole, make_eval_logits(whole, ten_crop_pixels=32)))(state, batch)
     images = np.asarray(whole.transform(jnp.array(batch["image"])))
     model = goal.model.bind(state.params, state.model_state)
     expected = -reference(model, images, 32)[np.arange(4), np.arange(4)].sum()

@@ -1,0 +1,58 @@
+"""Writes one self-contained page about a run, or about several side by side."""
+
+import argparse
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from alexnet_jax.errors import RequestError
+
+EXAMPLE = "example: python -m alexnet_jax report runs/digits --out digits.html"
+NEEDED = ("jinja2", "matplotlib")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alexnet_jax report", description=__doc__, epilog=EXAMPLE
+    )
+    parser.add_argument(
+        "workdir", nargs="+", type=Path, help="a run's; of several, their curves overlay"
+    )
+    parser.add_argument("--out", type=Path, help="default: WORKDIR/report.html, of the first")
+    parser.add_argument(
+        "--no-evaluation",
+        action="store_true",
+        help="leave out what needs the data: mistakes and examples",
+    )
+    options = parser.parse_args(arguments)
+    out = options.out or options.workdir[0] / "report.html"
+    write(options.workdir, out, evaluate=not options.no_evaluation)
+    print(f"{out}: {out.stat().st_size / 1000:.0f} kB; open it in a browser")
+    return 0
+
+
+def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> None:
+    """Writes the page about ``workdirs`` to ``out``.
+
+    Raises:
+      RequestError: If a workdir is no run, the page cannot be written there, or a package is missing.
+    """
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise RequestError(
+            f"report needs {' and '.join(missing)}; pip install 'alexnet-jax[report]'."
+        )
+    from alexnet_jax.backend.activate import activate
+    from alexnet_jax.report.examination import examine
+    from alexnet_jax.report.page import render
+    from alexnet_jax.report.records import read_runs
+
+    runs = read_runs(workdirs)
+    if not out.parent.is_dir():
+        raise RequestError(f"--out={out}: there is no directory {out.parent}; make it first.")
+    (device, *_) = activate("auto", "", {})
+    page = render(runs, [examine(run, device, evaluate=evaluate) for run in runs])
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"--out={out} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,120 @@
+"""A run as it lies on disk, read so that a run killed while it wrote can be read too."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alexnet_jax.errors import RequestError
+from alexnet_jax.train.loop import CONFIG_FILE, RUN_CARD_FILE
+from alexnet_jax.train.writers import METRICS_FILE
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run wrote.
+
+    Attributes:
+      name: To tell it from others: the last part of its directory's name.
+      workdir: Its directory.
+      settings: Of ``config.json``.
+      records: The readable lines of ``metrics.jsonl``, in order.
+      damaged_lines: The numbers of the unreadable ones, from 1; a last line cut short by a kill is not among them.
+      card: Of ``run.json``; None before the run's end.
+    """
+
+    name: str
+    workdir: Path
+    settings: Mapping[str, Any]
+    records: list[Record]
+    damaged_lines: list[int]
+    card: Mapping[str, Any] | None
+
+    def split(self, split: str) -> list[Record]:
+        """Returns the records of "train" or "eval"."""
+        return [record for record in self.records if record["split"] == split]
+
+    def series(self, split: str, name: str) -> tuple[list[float], list[float]]:
+        """Returns the epochs and the values of one metric, where it was recorded."""
+        rows = [record for record in self.split(split) if _is_number(record.get(name))]
+        return [row["epoch"] for row in rows], [row[name] for row in rows]
+
+
+def read_run(workdir: Path) -> Run:
+    """Reads a workdir.
+
+    Raises:
+      RequestError: If it is not one, or its settings cannot be read.
+    """
+    if not (workdir / CONFIG_FILE).is_file():
+        what = "has no config.json" if workdir.is_dir() else "does not exist"
+        raise RequestError(f"{workdir} is no run: it {what}; name a directory that a run wrote to.")
+    records, damaged = read_records(workdir / METRICS_FILE)
+    name = workdir.resolve().name
+    return Run(name, workdir, _read_object(workdir / CONFIG_FILE), records, damaged, _card(workdir))
+
+
+def read_runs(workdirs: Sequence[Path]) -> list[Run]:
+    """Reads workdirs; runs whose directories have the same name are told apart by the whole path.
+
+    Raises:
+      RequestError: If one is no run.
+    """
+    runs = [read_run(workdir) for workdir in workdirs]
+    names = [run.name for run in runs]
+    return [
+        dataclasses.replace(run, name=str(run.workdir)) if names.count(run.name) > 1 else run
+        for run in runs
+    ]
+
+
+def read_records(path: Path) -> tuple[list[Record], list[int]]:
+    """Returns the records of a ``metrics.jsonl`` and the numbers of its damaged lines; nothing where there is none."""
+    if not path.exists():
+        return [], []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    records, damaged = [], []
+    for number, line in enumerate(lines, 1):
+        record = _parse(line)
+        if record is not None:
+            records.append(record)
+        elif line.endswith("\n") and line.strip():  # else a kill cut the last one short
+            damaged.append(number)
+    return records, damaged
+
+
+def _parse(line: str) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    sound = (
+        isinstance(record, dict)
+        and record.get("split") in ("train", "eval")
+        and _is_number(record.get("step"))
+        and _is_number(record.get("epoch"))
+    )
+    return record if sound else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _card(workdir: Path) -> Mapping[str, Any] | None:
+    path = workdir / RUN_CARD_FILE
+    return _read_object(path) if path.exists() else None
+
+
+def _read_object(path: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RequestError(f"{path} is damaged ({error}); restore it, or run again.") from error
+    if not isinstance(value, dict):
+        raise RequestError(f"{path} is damaged: it holds no JSON object; restore it, or run again.")
+    return value

@@ -1,0 +1,59 @@
+"""A digits run of three epochs, and pages about it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from alexnet_jax.commands import report
+from alexnet_jax.config import load
+from alexnet_jax.train import loop
+from tests.train.runs import build
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory) -> Path:
+    config = load(str(ROOT / "configs" / "digits.py"))
+    config.num_epochs = 3
+    config.checkpoint.every_epochs = 0
+    path = tmp_path_factory.mktemp("runs") / "first"
+    loop.train(build(config), path)
+    return path
+
+
+def copy(workdir: Path, to: Path, **published: float | str) -> Path:
+    """Copies a run, as if it were another: half the learning rate, a lower accuracy."""
+    shutil.copytree(workdir, to)
+    settings = json.loads((to / "config.json").read_text())
+    settings["optimizer"]["learning_rate"] /= 2
+    settings["published"] |= published
+    (to / "config.json").write_text(json.dumps(settings))
+    records = [json.loads(line) for line in (to / "metrics.jsonl").read_text().splitlines()]
+    changed = [record | {"top1": record["top1"] / 2} for record in records]
+    (to / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in changed))
+    return to
+
+
+class Pages(NamedTuple):
+    """About one run, about two, and about one whose recipe was published."""
+
+    one: Path
+    two: Path
+    published: Path
+
+
+@pytest.fixture(scope="session")
+def pages(workdir, tmp_path_factory) -> Pages:
+    where = tmp_path_factory.mktemp("pages")
+    second = copy(workdir, where / "second")
+    third = copy(workdir, where / "third", source="A paper, on a device", top1=0.9, top5=0.98)
+    (third / "run.json").unlink()  # as if it ran still
+    pages = Pages(*(where / f"{name}.html" for name in Pages._fields))
+    report.write([workdir], pages.one, evaluate=True)
+    report.write([workdir, second], pages.two, evaluate=False)
+    report.write([third], pages.published, evaluate=False)
+    return pages

@@ -1,0 +1,129 @@
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from alexnet_jax import __main__
+from alexnet_jax.commands import report
+from alexnet_jax.report import mistakes
+from alexnet_jax.report.pictures import filter_grid
+from alexnet_jax.train.predictions import Predictions
+
+
+def _predictions(labels, first, losses) -> Predictions:
+    classes = np.array(first)[:, None]
+    return Predictions(np.array(labels), np.array(losses), classes, np.ones(classes.shape))
+
+
+def test_confusion_matrix_is_scikit_learn_s():
+    from sklearn.metrics import confusion_matrix
+
+    labels, first = np.random.default_rng(0).integers(0, 7, (2, 500))
+    ours = mistakes.confusion_matrix(_predictions(labels, first, np.zeros(500)), 7)
+    np.testing.assert_array_equal(ours, confusion_matrix(labels, first, labels=range(7)))
+
+
+def test_most_confused_best_and_worst():
+    found = _predictions([0, 0, 0, 1, 2], [1, 1, 0, 1, 0], [2.0, 3.0, 0.5, 0.1, 4.0])
+    assert mistakes.most_confused(found, ("ant", "bee", "cat"), 9) == [
+        ("ant", "bee", 2, 3),
+        ("cat", "ant", 1, 1),
+    ]
+    assert mistakes.best(found, 2).tolist() == [3, 2]
+    assert mistakes.worst(found, 2).tolist() == [4, 1]
+
+
+def test_filters_are_laid_out_in_order():
+    """Filter f is constant: its colour is full, positive or negative; zero is mid-grey."""
+    kernel = np.zeros((3, 3, 3, 5), np.float32)
+    kernel[..., 0, 1], kernel[..., 1, 2] = 0.5, -0.25
+    grid = filter_grid(kernel, columns=4)
+    assert grid.shape == (7, 15, 4)
+    assert grid[0, 0].tolist() == [128, 128, 128, 255]
+    assert grid[2, 4].tolist() == [255, 128, 128, 255]
+    assert grid[0, 8].tolist() == [128, 0, 128, 255]
+    assert grid[0, 3, 3] == grid[3, 0, 3] == grid[6, 14, 3] == 0
+
+
+def test_the_page_says_what_the_run_did(pages, workdir):
+    page = pages.one.read_text()
+    card = json.loads((workdir / "run.json").read_text())
+    assert f"{card['final']['top1'] * 100:.2f} %".replace(".00", "") in page
+    wrong = round((1 - card["final"]["top1"]) * 360)
+    assert f"{wrong} of 360 images are taken for another class" in page
+    assert card["data_fingerprint"]["eval"] in page
+    assert "optimizer.learning_rate" in page
+    assert "<script" not in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_the_published_figure_stands_beside_ours(pages):
+    page = pages.published.read_text()
+    assert "A paper, on a device" in page
+    assert "90 %" in page
+    assert ">published</text>" in page  # the line in the chart
+    assert "The run has not ended" in page
+    assert "No publisher" in pages.one.read_text()
+
+
+def test_two_runs_and_what_was_set_differently(pages):
+    page = pages.two.read_text()
+    assert "<th>first</th><th>second</th>" in page
+    assert "0.05" in page
+    assert "0.025" in page
+
+
+def test_the_command(workdir, tmp_path, capsys):
+    assert (
+        __main__.main(
+            ["report", str(workdir), "--out", str(tmp_path / "r.html"), "--no-evaluation"]
+        )
+        == 0
+    )
+    assert "r.html: " in capsys.readouterr().out
+    assert "Mistakes" not in (tmp_path / "r.html").read_text()
+    assert __main__.main(["report", str(workdir), "--out", str(tmp_path / "no" / "r.html")]) == 2
+    assert "there is no directory" in capsys.readouterr().err
+
+
+@pytest.fixture
+def bare(workdir, tmp_path):
+    """The run without its checkpoints."""
+    shutil.copytree(workdir, tmp_path / "bare", ignore=lambda *_: ["checkpoints", "tensorboard"])
+    return tmp_path / "bare"
+
+
+def _page_of(path) -> str:
+    report.write([path], path / "report.html", evaluate=True)
+    return (path / "report.html").read_text()
+
+
+def test_without_checkpoint_and_with_damaged_lines(bare):
+    metrics = (bare / "metrics.jsonl").read_text()
+    (bare / "metrics.jsonl").write_text("nonsense\n" + metrics + metrics[:30])
+    page = _page_of(bare)
+    assert "There is no checkpoint (yet)" in page
+    assert "1 damaged lines of metrics.jsonl were left out: 1." in page
+    assert "At the start" in page
+    assert 'id="chart-loss"' in page
+
+
+def test_without_the_data(workdir, tmp_path):
+    path = tmp_path / "moved"
+    shutil.copytree(workdir, path)
+    settings = json.loads((path / "config.json").read_text())
+    settings["data"] |= {"source": "cifar10_binary", "path": "/nowhere"}
+    (path / "config.json").write_text(json.dumps(settings))
+    page = _page_of(path)
+    assert "The data are not here" in page
+    assert "After 66 steps" in page  # the filters are
+    assert "Mistakes" not in page
+
+
+def test_settings_of_another_version(bare):
+    settings = json.loads((bare / "config.json").read_text())
+    (bare / "config.json").write_text(json.dumps(settings | {"flux": 1}))
+    assert "flux is no setting of this version of alexnet_jax" in _page_of(bare)
