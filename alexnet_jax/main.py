@@ -13,16 +13,18 @@ from alexnet_jax.backend.activate import activate
 from alexnet_jax.errors import Fault, RequestError
 from alexnet_jax.train import experiment, loop
 
-MODES = {"train": loop.train, "eval": loop.evaluate_only}
+MODES = ("train", "eval")
 
 USAGE = """\
-usage: python -m alexnet_jax.main --config FILE[:ARGUMENT] [--workdir DIR] [--mode train|eval] [--config.KEY=VALUE ...]
+usage: python -m alexnet_jax.main --config FILE[:ARGUMENT] [--workdir DIR] [--mode train|eval] [--quiet]
+       [--config.KEY=VALUE ...]
 
 Trains (or evaluates) a recipe. A workdir that holds checkpoints is continued, without asking.
 
   --config    the recipe, a file that defines get_config(); some take an argument, e.g. configs/imagenet.py:smoke
   --workdir   where everything is written; default: runs/ and the recipe's name
   --mode      train, or eval: evaluate the workdir's newest checkpoint, or --config.init_weights=PATH
+  --quiet     print nothing but the last line, the evaluation
   --config.KEY=VALUE   changes one setting, e.g. --config.optimizer.learning_rate=0.02
 
 Example:
@@ -54,7 +56,11 @@ def _run(argv: list[str]) -> None:
     faults = configuration.override(config, assignments)
     workdir = _workdir(options)
     cache_dir = workdir / "cache" if options.mode == "train" else None  # evaluation writes nothing
-    MODES[options.mode](_prepare(config, faults, cache_dir), workdir)
+    prepared = _prepare(config, faults, cache_dir)
+    if options.mode == "eval":
+        loop.evaluate_only(prepared, workdir)
+    else:
+        loop.train(prepared, workdir, recipe=options.config, quiet=options.quiet)
 
 
 def _split_overrides(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -76,7 +82,8 @@ def _parse(arguments: list[str]) -> flags.FlagValues:
     )  # our own: importing or calling this adds nothing to absl's global flags
     flags.DEFINE_string("config", "", "The recipe.", flag_values=values)
     flags.DEFINE_string("workdir", "", "Where everything is written.", flag_values=values)
-    flags.DEFINE_enum("mode", "train", list(MODES), "What to do.", flag_values=values)
+    flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=values)
+    flags.DEFINE_bool("quiet", False, "Print the result only.", flag_values=values)
     try:
         extra = values(arguments)[1:]
     except flags.Error as error:

@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
 # Installs alexnet_jax in a virtual environment of its own, trains on scikit-learn's handwritten digits (real images,
-# nothing to download) and shows the result. Arguments go to the trainer: bash scripts/quickstart.sh --config.seed=1
+# nothing to download) and writes a report about it. Arguments go to the trainer: bash scripts/quickstart.sh --config.seed=1
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
 
+workdir=runs/digits
+for argument in "$@"; do
+  case $argument in --workdir=*) workdir=${argument#*=} ;; esac
+done
 echo "Installing (a minute or two the first time) ..."
 make_environment quickstart quickstart
-echo "Training configs/digits.py; everything is written to runs/digits ..."
+echo "Training configs/digits.py ..."
 "$python" -m alexnet_jax.main --config configs/digits.py "$@"
+if [ -e "$workdir/run.json" ]; then "$python" -m alexnet_jax report "$workdir"; fi

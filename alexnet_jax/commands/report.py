@@ -27,13 +27,18 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     out = options.out or options.workdir[0] / "report.html"
-    write(options.workdir, out, evaluate=not options.no_evaluation)
-    print(f"{out}: {out.stat().st_size / 1000:.0f} kB; open it in a browser")
+    evaluations = write(options.workdir, out, evaluate=not options.no_evaluation)
+    print(f"report: {out}, {out.stat().st_size / 1000:.0f} kB; open it in a browser")
+    for line in evaluations:
+        print(line)
     return 0
 
 
-def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> None:
+def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> list[str]:
     """Writes the page about ``workdirs`` to ``out``.
+
+    Returns:
+      The line of each run that was evaluated again, as the run itself printed it.
 
     Raises:
       RequestError: If a workdir is no run, the page cannot be written there, or a package is missing.
@@ -42,17 +47,26 @@ def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> None:
         raise RequestError(
             f"report needs {' and '.join(missing)}; pip install 'alexnet-jax[report]'."
         )
+    from alexnet_jax.backend import compilation_cache
     from alexnet_jax.backend.activate import activate
+    from alexnet_jax.config import default_config
     from alexnet_jax.report.examination import examine
     from alexnet_jax.report.page import render
     from alexnet_jax.report.records import read_runs
+    from alexnet_jax.train.console import eval_line
 
     runs = read_runs(workdirs)
     if not out.parent.is_dir():
         raise RequestError(f"--out={out}: there is no directory {out.parent}; make it first.")
+    compilation_cache.enable(default_config().compilation_cache)
     (device, *_) = activate("auto", "", {})
-    page = render(runs, [examine(run, device, evaluate=evaluate) for run in runs])
+    examinations = [examine(run, device, evaluate=evaluate) for run in runs]
     try:
-        out.write_text(page, encoding="utf-8")
+        out.write_text(render(runs, examinations), encoding="utf-8")
     except OSError as error:
         raise RequestError(f"--out={out} cannot be written: {error.strerror}.") from error
+    return [
+        eval_line(seen.step, seen.predictions.averages())
+        for seen in examinations
+        if seen.step is not None and seen.predictions is not None
+    ]

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from alexnet_jax.report.drawing import INK, MUTED, chart, line_style, to_svg
 from alexnet_jax.report.records import Run
 
+STEPS = [1, 2, 2.5, 5, 10]  # between two ticks, times a power of ten
 FEW_POINTS = 60  # are marked one by one
 
 
@@ -89,8 +90,8 @@ def _draw_curve(curve: Curve, runs: Sequence[Run], splits: Sequence[str]) -> Cha
         if curve.metric == "top1":
             _published_line(axes, runs)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=STEPS))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: curve.write(value)))
         if curve.metric in ("images_per_second", "input_wait_fraction", "learning_rate"):
             axes.set_ylim(bottom=0)
@@ -130,7 +131,7 @@ def draw_time(runs: Sequence[Run]) -> Chart | None:
             rows = [row + (place - (len(finished) - 1) / 2) * height for row in range(len(shares))]
             bars = axes.barh(rows, shares, height * 0.9, color=line_style(number)["color"])
             written = [
-                f"{percent(round(share, 3))}  {duration(seconds[part])}"
+                f"{percent(round(share, 2))}, {duration(seconds[part])}"
                 for part, share in zip(TIME_PARTS, shares, strict=True)
             ]
             axes.bar_label(

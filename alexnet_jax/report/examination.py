@@ -14,9 +14,8 @@ from alexnet_jax.data.sources.base import Source
 from alexnet_jax.errors import RequestError
 from alexnet_jax.report.records import Run
 from alexnet_jax.train import checkpoint, experiment
+from alexnet_jax.train.pictures import first_filters
 from alexnet_jax.train.predictions import Predictions, predict
-
-FIRST_LAYER = "conv1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +72,7 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
     except RequestError as error:
         return Examination(missing=(f"The network could not be built again: {error}",))
     state, step = built.initial_state, checkpoint.latest_step(run.workdir)
-    first = None if config.init_weights else _filters(state.params)
+    first = None if config.init_weights else first_filters(state)
     if first is None:
         missing.append(f"The run began with the weights of {config.init_weights}, not its own.")
     if step is None:
@@ -83,7 +82,7 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
         state = checkpoint.restore(run.workdir, built.identity, state)
     except RequestError as error:
         return Examination(first_filters=first, missing=(*missing, str(error)))
-    seen = Examination(step, first, _filters(state.params), missing=tuple(missing))
+    seen = Examination(step, first, first_filters(state), missing=tuple(missing))
     if sources is None or not evaluate:
         return seen
     return dataclasses.replace(
@@ -124,7 +123,3 @@ def _made_up(config: ConfigDict) -> experiment.Sources:
     stand_in.data.source = "synthetic"
     stand_in.data.synthetic_examples = config.batch_size
     return experiment.open_sources(stand_in)
-
-
-def _filters(params: dict[str, dict[str, jax.Array]]) -> np.ndarray:
-    return np.asarray(jax.device_get(params[FIRST_LAYER]["kernel"]), np.float32)

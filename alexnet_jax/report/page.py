@@ -12,8 +12,9 @@ from alexnet_jax import config as configuration
 from alexnet_jax.report import mistakes
 from alexnet_jax.report.curves import draw_curves, draw_time, duration, percent
 from alexnet_jax.report.examination import Examination
-from alexnet_jax.report.pictures import data_uri, filter_grid, thumbnail
+from alexnet_jax.report.pictures import data_uri, thumbnail
 from alexnet_jax.report.records import Run
+from alexnet_jax.train.pictures import filter_grid
 from alexnet_jax.train.predictions import Predictions
 from alexnet_jax.train.settings import flat
 

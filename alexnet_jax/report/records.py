@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.train.loop import CONFIG_FILE, RUN_CARD_FILE
-from alexnet_jax.train.writers import METRICS_FILE
+from alexnet_jax.train.loop import RUN_CARD_FILE
+from alexnet_jax.train.writers import CONFIG_FILE, METRICS_FILE
 
 Record = dict[str, Any]
 

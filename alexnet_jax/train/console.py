@@ -1,11 +1,14 @@
 """What a run shows while it trains: a progress bar on a terminal, plain lines elsewhere."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from alexnet_jax.train.metrics import Averages
+from alexnet_jax.train.metrics import Averages, wilson_interval
 
 
 class RunConsole:
@@ -53,6 +56,38 @@ class RunConsole:
     def say(self, text: str) -> None:
         """Prints a line above the bar, as it is."""
         self._console.print(text, markup=False)
+
+
+def print_results(
+    final: Averages, images_per_second: float | None, published: Mapping[str, Any]
+) -> None:
+    """Prints the results of a finished run, beside its publisher's where the recipe has them.
+
+    Args:
+      final: The last evaluation.
+      images_per_second: Of training; None where nothing was left to train.
+      published: The settings ``published``.
+    """
+    low, high = wilson_interval(final.top1, final.num_examples)
+    ours = {
+        "top1": f"{final.top1:.2%} ({low:.2%} to {high:.2%})",
+        "top5": f"{final.top5:.2%}",
+        "images_per_second": f"{images_per_second:,.0f}" if images_per_second else "",
+    }
+    forms = {"top1": "{:.2%}", "top5": "{:.2%}", "images_per_second": "{:,.0f}"}
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("this run")
+    if published["source"]:
+        table.add_column("published", overflow="fold")
+    for name, text in ours.items():
+        figure = published[name]
+        theirs = [forms[name].format(figure) if figure else ""] if published["source"] else []
+        if text or any(theirs):
+            table.add_row(name.replace("_per_second", "/s"), text, *theirs)
+    if published["source"]:
+        table.caption = f"published: {published['source']}"
+    Console(highlight=False).print(table, markup=False)
 
 
 def eval_line(step: int, averages: Averages) -> str:

@@ -2,23 +2,23 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from alexnet_jax.backend.capabilities import describe_limits, own_device
-from alexnet_jax.data.checks import class_counts
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import checkpoint, starting_weights
 from alexnet_jax.train.checkpoint import Checkpoints
 from alexnet_jax.train.clock import Clock, Meter
-from alexnet_jax.train.console import RunConsole, eval_line
+from alexnet_jax.train.console import RunConsole, eval_line, print_results
 from alexnet_jax.train.dispatch import per_step
 from alexnet_jax.train.evaluate import evaluate
 from alexnet_jax.train.experiment import Experiment
 from alexnet_jax.train.metrics import SUMS, Accumulator, Averages
+from alexnet_jax.train.opening import opening
+from alexnet_jax.train.pictures import Pictures
 from alexnet_jax.train.plateau import Plateau
 from alexnet_jax.train.run_card import run_card
 from alexnet_jax.train.settings import changes
@@ -28,8 +28,16 @@ from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, writ
 RUN_CARD_FILE = "run.json"
 
 
-def train(experiment: Experiment, workdir: Path) -> Averages:
+def train(
+    experiment: Experiment, workdir: Path, *, recipe: str = "", quiet: bool = False
+) -> Averages:
     """Trains to the end, from the newest checkpoint of ``workdir`` where there is one.
+
+    Args:
+      experiment: To run.
+      workdir: Where everything is written.
+      recipe: The file of the settings, to be named on the screen; empty for none.
+      quiet: Prints nothing but the last evaluation.
 
     Returns:
       The last evaluation.
@@ -52,10 +60,11 @@ def train(experiment: Experiment, workdir: Path) -> Averages:
     )
     writer = MetricsWriter(workdir, start_step) if leader else NoWriter()
     try:
-        with RunConsole(experiment.total_steps, start_step, quiet=not leader) as console:
-            for line in _opening(experiment, workdir, start_step, changed):
+        with RunConsole(experiment.total_steps, start_step, quiet=quiet or not leader) as console:
+            for line in opening(experiment, workdir, recipe, start_step, changed):
                 console.say(line)
-            run = _Run(experiment, clock, checkpoints, writer, console)
+            pictures = Pictures(experiment, writer) if isinstance(writer, MetricsWriter) else None
+            run = _Run(experiment, clock, checkpoints, writer, console, pictures)
             final = run.train(state, start_step)
     finally:
         with clock.measure("checkpoint"):
@@ -79,6 +88,8 @@ def train(experiment: Experiment, workdir: Path) -> Averages:
             final=final,
         )
         write_json(workdir / RUN_CARD_FILE, card)
+        if not quiet:
+            print_results(final, card["images_per_second"], card["config"]["published"])
         print(eval_line(experiment.total_steps, final), flush=True)
     return final
 
@@ -114,11 +125,13 @@ class _Run:
     checkpoints: Checkpoints
     writer: MetricsWriter | NoWriter
     console: RunConsole
+    pictures: Pictures | None
 
     def train(self, state: TrainState, start_step: int) -> Averages:
         agenda = self.experiment.agenda
         report = _TrainReport(self.experiment, self.clock, self._record)
         batches = self.experiment.train_batches(start_step)
+        self._picture(start_step, state)
         train_step = None
         averages = None
         best = -1.0
@@ -137,6 +150,7 @@ class _Run:
                 report.flush()
             averages = self._evaluate(done, state) if evaluate_now else None
             if averages is not None:
+                self._picture(done, state)
                 state = _after_evaluation(self.experiment.plateau, state, averages)
             if averages is not None and self.experiment.config.checkpoint.keep_best:
                 save_now = save_now or averages.top1 > best
@@ -162,6 +176,11 @@ class _Run:
         if done < self.experiment.total_steps:
             self.console.say(eval_line(done, averages))
         return averages
+
+    def _picture(self, done: int, state: TrainState) -> None:
+        if self.pictures is not None:
+            with self.clock.measure("evaluation"):
+                self.pictures.write(done, state)
 
     def _record(self, record: dict[str, Any]) -> None:
         epoch = record["step"] / self.experiment.train_order.steps_per_epoch
@@ -265,30 +284,3 @@ def _changed_settings(experiment: Experiment, workdir: Path) -> list[str]:
         return []
     before = json.loads(path.read_text())
     return changes(before, json.loads(json.dumps(experiment.config.to_dict())))
-
-
-def _opening(
-    experiment: Experiment, workdir: Path, start_step: int, changed: list[str]
-) -> Iterator[str]:
-    """Yields the lines that say what is about to run."""
-    config, devices = experiment.config, experiment.devices
-    sizes = {split: len(source) for split, source in experiment.sources.items()}
-    yield (
-        f"{config.model.variant}, {config.model.num_classes} classes, {experiment.precision}; "
-        f"{config.data.source}: {sizes['train']} training and {sizes['eval']} evaluation images"
-    )
-    counts = class_counts(experiment.sources["train"])
-    if counts is not None:
-        yield f"a class has {counts.min()} to {counts.max()} training images"
-    yield (
-        f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), {experiment.parallelism}, batch "
-        f"{config.batch_size}, {experiment.total_steps} steps in {config.num_epochs} epochs; writes to {workdir}"
-    )
-    if limits := describe_limits(own_device(devices)):
-        yield limits
-    if experiment.parallelism_reason:
-        yield f"parallelism: {experiment.parallelism_reason}"
-    if start_step:
-        yield f"continues from step {start_step}"
-    for change in changed:
-        yield f"changed since the run began: {change}"

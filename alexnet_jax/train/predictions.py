@@ -9,6 +9,7 @@ from alexnet_jax.data.order import PADDING
 from alexnet_jax.train import parts
 from alexnet_jax.train.experiment import Experiment
 from alexnet_jax.train.losses import cross_entropy
+from alexnet_jax.train.metrics import Averages
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.steps import DeviceBatch
 
@@ -29,6 +30,12 @@ class Predictions(NamedTuple):
     losses: np.ndarray
     classes: np.ndarray
     probabilities: np.ndarray
+
+    def averages(self) -> Averages:
+        """Returns the metrics of all images together."""
+        right = self.classes == self.labels[:, None]
+        losses = self.losses.astype(np.float64)
+        return Averages(losses.mean(), right[:, 0].mean(), right.any(1).mean(), len(self.labels))
 
 
 def predict(experiment: Experiment, state: TrainState) -> Predictions:

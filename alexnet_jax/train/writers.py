@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tensorboardX import SummaryWriter
 
 CONFIG_FILE = "config.json"
@@ -42,6 +43,10 @@ class MetricsWriter:
         for name, value in record.items():
             if name not in ("step", "split"):
                 self._events.add_scalar(f"{record['split']}/{name}", value, record["step"])
+
+    def picture(self, name: str, pixels: np.ndarray, step: int) -> None:
+        """Adds a picture, uint8 [height, width, 3 or 4], to TensorBoard."""
+        self._events.add_image(name, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
         """Writes out what is buffered."""

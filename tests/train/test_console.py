@@ -2,12 +2,19 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from alexnet_jax.train.console import RunConsole, eval_line
+import pytest
+
+from alexnet_jax.config import default_config
+from alexnet_jax.train import loop
+from alexnet_jax.train.console import RunConsole, eval_line, print_results
 from alexnet_jax.train.metrics import Averages
+from tests.train.runs import build, small_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +47,68 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
     assert len(lines) == 2
 
 
+RESULTS = Averages(loss=0.1, top1=0.5, top5=0.875, num_examples=10000)
+
+
+def test_results_beside_the_published(capsys):
+    """The interval is Wilson's: scipy.stats.binomtest(5000, 10000).proportion_ci(method="wilson")."""
+    published = {"source": "A paper", "top1": 0.6, "top5": None, "images_per_second": 12_000.0}
+    print_results(RESULTS, 3456.7, published)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "this run published" in lines
+    assert "top1 50.00% (49.02% to 50.98%) 60.00%" in lines
+    assert "top5 87.50%" in lines
+    assert "images/s 3,457 12,000" in lines
+    assert "published: A paper" in lines
+
+
+def test_results_alone(capsys):
+    nothing = default_config().published.to_dict()
+    print_results(RESULTS, None, nothing)
+    output = capsys.readouterr().out
+    assert "published" not in output
+    assert "images/s" not in output
+
+
+@pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
+def test_no_color_is_respected(monkeypatch, no_color, colored):
+    leader, follower = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    with os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr("sys.stdout", terminal)
+        with RunConsole(10, 0) as console:
+            console.step(5, 0.5)
+            time.sleep(0.15)  # until the bar is drawn again
+        monkeypatch.undo()
+        terminal.flush()
+        text = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert "5/10" in text
+    assert bool(re.search(r"\x1b\[[\d;]*3[0-8]", text)) == colored
+
+
+def test_quiet_prints_the_last_line_only(tmp_path, capsys):
+    final = loop.train(build(small_config(num_epochs=1)), tmp_path, quiet=True)
+    assert capsys.readouterr().out == f"{eval_line(12, final)}\n"
+
+
+def test_a_run_opens_with_at_most_eight_lines(tmp_path, capsys):
+    config = small_config(num_epochs=1, **{"published.source": "A paper", "published.top1": 0.5})
+    loop.train(build(config), tmp_path, recipe="configs/some.py:smoke")
+    lines = capsys.readouterr().out.splitlines()
+    opening = lines[: next(n for n, line in enumerate(lines) if line.startswith("train "))]
+    assert len(opening) == 8
+    assert [line[:10].strip() for line in opening] == [
+        *("variant", "recipe", "data", "device", "strategy", "precision", "writes to", "begins")
+    ]
+    for text in ("cifar32, 10 classes", "configs/some.py:smoke", "96 training and 24 evaluation"):
+        assert text in "\n".join(opening)
+    assert str(tmp_path) in opening[6]
+    assert any("published: A paper" in line for line in lines)
+    assert lines[-1].startswith("eval step=12 ")
+
+
 def test_progress_bar_on_a_terminal(tmp_path):
     """A real run on a real (pseudo) terminal: a bar with rate, input wait and time left; the last line stays."""
     leader, follower = pty.openpty()
@@ -48,7 +117,7 @@ def test_progress_bar_on_a_terminal(tmp_path):
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "PYTHONPATH": str(ROOT)}
     environment |= {"JAX_PLATFORMS": "cpu"}
     process = subprocess.Popen(
-        [*command, *options], stdout=follower, stderr=subprocess.DEVNULL, env=environment
+        [*command, *options], stdout=follower, stderr=subprocess.PIPE, env=environment
     )
     os.close(follower)
     output = io.BytesIO()
@@ -58,6 +127,8 @@ def test_progress_bar_on_a_terminal(tmp_path):
         except OSError:  # the other end is closed
             break
     os.close(leader)
+    assert process.stderr.read() == b""  # no noise of libraries
+    process.stderr.close()
     assert process.wait() == 0
     text = output.getvalue().decode()
     assert "44/44" in text

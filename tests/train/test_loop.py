@@ -101,16 +101,19 @@ def test_tensorboard_holds_the_metrics(tmp_path):
 
     loop.train(build(small_config(num_epochs=1)), tmp_path)
     (file,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
-    data, found, place = file.read_bytes(), {}, 0
+    data, found, pictures, place = file.read_bytes(), {}, set(), 0
     while place < len(data):  # a record: length, its checksum, the event, its checksum
         length = int.from_bytes(data[place : place + 8], "little")
         body = data[place + 12 : place + 12 + length]
         assert masked_crc32c(body) == int.from_bytes(data[place + 12 + length :][:4], "little")
         event = Event.FromString(body)
         found |= {(event.step, value.tag): value.simple_value for value in event.summary.value}
+        pictures |= {(event.step, value.tag) for value in event.summary.value if value.image.width}
         place += 16 + length
     for record in read_metrics(tmp_path):
         assert found[record["step"], f"{record['split']}/top1"] == pytest.approx(record["top1"])
+    tags = ("filters", "train/augmented")
+    assert pictures == {(step, tag) for step in (0, 12) for tag in tags}
 
 
 def test_a_finished_run_is_evaluated_again_and_not_recorded_twice(tmp_path, capsys):

@@ -1,0 +1,55 @@
+"""What a run says before its first step, in at most eight lines."""
+
+from pathlib import Path
+
+from alexnet_jax.backend.capabilities import describe_limits, own_device
+from alexnet_jax.data.checks import class_counts
+from alexnet_jax.train.experiment import Experiment
+
+
+def opening(
+    experiment: Experiment, workdir: Path, recipe: str, start_step: int, changed: list[str]
+) -> list[str]:
+    """Returns the lines.
+
+    Args:
+      experiment: About to run.
+      workdir: Where it writes.
+      recipe: Its file, as the command line named it; empty for none.
+      start_step: Of the checkpoint it continues from; 0 for a new run.
+      changed: Which settings differ from those the run began with.
+    """
+    config, devices = experiment.config, experiment.devices
+    limits = describe_limits(own_device(devices))
+    reason = experiment.parallelism_reason
+    rows = {
+        "variant": f"{config.model.variant}, {config.model.num_classes} classes",
+        "recipe": recipe,
+        "data": _data(experiment),
+        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"
+        + (f"; {limits}" if limits else ""),
+        "strategy": f"{experiment.parallelism}, batch {config.batch_size}, {experiment.total_steps} steps in "
+        f"{config.num_epochs} epochs" + (f"; {reason}" if reason else ""),
+        "precision": experiment.precision,
+        "writes to": str(workdir),
+    }
+    if start_step:
+        rows["continues"] = f"from step {start_step}"
+        if changed:
+            rows["continues"] += f"; changed since the run began: {', '.join(changed)}"
+    else:
+        weights = config.init_weights
+        rows["begins"] = (
+            f"with the weights of {weights}" if weights else f"anew, seed {config.seed}"
+        )
+    return [f"{name:<9} {text}" for name, text in rows.items() if text]
+
+
+def _data(experiment: Experiment) -> str:
+    sizes = {split: len(source) for split, source in experiment.sources.items()}
+    text = (
+        f"{experiment.config.data.source}, {sizes['train']:,} training and {sizes['eval']:,} "
+        "evaluation images"
+    )
+    counts = class_counts(experiment.sources["train"])
+    return text if counts is None else f"{text}; {counts.min()} to {counts.max()} of a class"
