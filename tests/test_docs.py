@@ -119,7 +119,7 @@ def test_library_code_runs(capsys):
         _run(code, "library")
     printed = capsys.readouterr().out
     assert "'fc6': (2, 10)" in printed
-    assert "(1, 32, 32, 3) (1, 1024)" in printed
+    assert "(1, 32, 32, 3) (1, 256)" in printed
     assert "(11, 11, 3, 64)" in printed
 
 
