@@ -8,7 +8,6 @@ from alexnet_jax.config.rules import validate
 
 __all__ = [
     "default_config",
-    "flat",
     "from_json",
     "get",
     "load",
