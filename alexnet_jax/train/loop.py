@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.train import checkpoint, starting_weights
+from alexnet_jax.train import checkpoint, starting_weights, trained_run
 from alexnet_jax.train.checkpoint import Checkpoints
 from alexnet_jax.train.clock import Clock, Meter
 from alexnet_jax.train.console import RunConsole, eval_line, print_results
@@ -46,12 +46,13 @@ def train(
       RequestError: If ``workdir`` belongs to another model; it is left as it was.
     """
     clock = Clock()
-    state, start_step = _starting_point(experiment, workdir)
+    state, start_step, origin = _starting_point(experiment, workdir)
     leader = jax.process_index() == 0  # writes and prints; checkpoints are written together
     changed = _changed_settings(experiment, workdir) if start_step else []
     if leader:
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(workdir / CONFIG_FILE, experiment.config.to_dict())
+        trained_run.write_classes(workdir, experiment.sources["train"].class_names)
     checkpoints = Checkpoints(
         workdir,
         experiment.identity,
@@ -61,7 +62,8 @@ def train(
     writer = MetricsWriter(workdir, start_step) if leader else NoWriter()
     try:
         with RunConsole(experiment.total_steps, start_step, quiet=quiet or not leader) as console:
-            for line in opening(experiment, workdir, recipe, start_step, changed):
+            lines = opening(experiment, workdir, recipe, start_step, changed)
+            for line in (*lines, *origin):
                 console.say(line)
             pictures = Pictures(experiment, writer) if isinstance(writer, MetricsWriter) else None
             run = _Run(experiment, clock, checkpoints, writer, console, pictures)
@@ -105,7 +107,9 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
     if step is not None:
         state = checkpoint.restore(source, experiment.identity, experiment.initial_state)
     elif experiment.config.init_weights:
-        step, state = 0, _from_init_weights(experiment)
+        weights = starting_weights.read(source, experiment.identity)
+        state = starting_weights.place(weights, experiment.initial_state, experiment.strategy)
+        step = 0
     else:
         raise RequestError(
             f"{source} holds no checkpoint to evaluate; train first, or name another --workdir."
@@ -258,7 +262,10 @@ def _broken_images(experiment: Experiment, split: str) -> dict[str, int]:
     return {"broken_images": experiment.broken[split].count}
 
 
-def _starting_point(experiment: Experiment, workdir: Path) -> tuple[TrainState, int]:
+def _starting_point(
+    experiment: Experiment, workdir: Path
+) -> tuple[TrainState, int, tuple[str, ...]]:
+    """Returns the state to start from, its step, and what to tell of it."""
     step = checkpoint.latest_step(workdir)
     if step is not None:
         if step > experiment.total_steps:
@@ -266,15 +273,17 @@ def _starting_point(experiment: Experiment, workdir: Path) -> tuple[TrainState, 
                 f"{workdir} has trained {step} steps already, more than the {experiment.total_steps} of this "
                 "configuration; raise num_epochs or choose another --workdir."
             )
-        return checkpoint.restore(workdir, experiment.identity, experiment.initial_state), step
-    if experiment.config.init_weights:
-        return _from_init_weights(experiment), 0
-    return experiment.initial_state, 0
-
-
-def _from_init_weights(experiment: Experiment) -> TrainState:
-    weights = starting_weights.read(Path(experiment.config.init_weights), experiment.identity)
-    return starting_weights.place(weights, experiment.initial_state, experiment.strategy)
+        state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state)
+        return state, step, ()
+    config, identity = experiment.config, experiment.identity
+    path, frozen = Path(config.init_weights), tuple(config.optimizer.freeze)
+    if not config.init_weights:
+        starting_weights.check_frozen("", frozen, identity, None)
+        return experiment.initial_state, 0, ()
+    weights = starting_weights.read(path, identity, any_classes=True)
+    starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
+    state = starting_weights.place(weights, experiment.initial_state, experiment.strategy)
+    return state, 0, (starting_weights.describe(path, weights, identity),)
 
 
 def _changed_settings(experiment: Experiment, workdir: Path) -> list[str]:

@@ -1,0 +1,142 @@
+"""Labels images: the likeliest classes of each, with their probabilities."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from alexnet_jax import library
+from alexnet_jax.data import imagenet
+from alexnet_jax.data.image_files import expand
+from alexnet_jax.data.preprocess import preprocess
+from alexnet_jax.errors import RequestError
+from alexnet_jax.model.variants import variants
+from alexnet_jax.model.weights.fit import Weights
+from alexnet_jax.train import trained_run
+
+EPILOG = """\
+IMAGE is a file, a directory (all images below it), or - for a list of them on standard input, one a line. Images are
+looked at as the run's evaluation did; with a file of weights the shorter side is resized to 8/7 of the input (256 for
+224), the middle cut out, and ImageNet's mean and standard deviation are taken.
+
+Exit status: 0 all were labelled; 1 some could not be read, they are named on standard error; 2 the request was wrong.
+
+examples:
+  python -m alexnet_jax predict --weights alexnet.pth --variant torchvision photo.jpg photos/
+  find photos -newer yesterday | python -m alexnet_jax predict --weights runs/finetune --json -"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """A class of an image: its name, its number, and its probability."""
+
+    label: str
+    index: int
+    probability: float
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command: 0 every image was labelled, 1 some could not be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alexnet_jax predict",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument("--weights", type=Path, required=True, help="a file of them, or a workdir")
+    parser.add_argument("--variant", help=f"one of: {', '.join(variants())}; default: what fits")
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes; default: 5")
+    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
+    parser.add_argument("--json", action="store_true", help="for programs: one object a line")
+    options = parser.parse_args(arguments)
+    if options.top < 1 or options.batch_size < 1:
+        raise RequestError(
+            f"--top={options.top} and --batch-size={options.batch_size} must be at least 1."
+        )
+    weights = library.read(options.weights, options.variant)
+    files = expand(options.images, sys.stdin)
+    total = broken = 0
+    for name, outcome in _predictions(weights, options, files):
+        total += 1
+        if isinstance(outcome, RequestError):
+            broken += 1
+            print(outcome, file=sys.stderr)
+        else:
+            print(_line(name, outcome, as_json=options.json), flush=True)
+    if not total:
+        raise RequestError(f"there are no images in {' '.join(options.images)}.")
+    if broken:
+        print(f"{broken} of {total} images could not be read", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _predictions(
+    weights: Weights, options: argparse.Namespace, files: Iterator[str]
+) -> Iterator[tuple[str, list[Prediction] | RequestError]]:
+    """Yields each file's likeliest classes, or why it could not be read, in order."""
+    workdir = trained_run.workdir_of(options.weights)
+    look: dict[str, Any] = {"image_size": weights.image_size}
+    if workdir is not None:
+        look = trained_run.look(workdir, weights.image_size)
+    names = _class_names(weights, workdir)
+
+    def read(name: str) -> np.ndarray | RequestError:
+        try:
+            return preprocess([name], **look)[0]
+        except RequestError as error:
+            return error
+
+    @jax.jit
+    def probabilities(params: Any, model_state: Any, images: jax.Array) -> jax.Array:
+        return jax.nn.softmax(weights.model.apply(params, model_state, images)[0])
+
+    size, rows_at_once = weights.image_size, 0
+    with ThreadPoolExecutor() as pool:
+        while batch := list(islice(files, options.batch_size)):
+            outcomes = list(pool.map(read, batch))
+            images = [image for image in outcomes if isinstance(image, np.ndarray)]
+            rows: Iterator[np.ndarray] = iter(())
+            if images:
+                # One compiled program: the last batch and those with broken images are filled up.
+                rows_at_once = rows_at_once or len(batch)
+                padded = np.zeros((rows_at_once, size, size, 3), np.float32)
+                padded[: len(images)] = images
+                rows = iter(np.asarray(probabilities(weights.params, weights.model_state, padded)))
+            for name, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, RequestError):
+                    yield name, outcome
+                else:
+                    yield name, _likeliest(next(rows), names, options.top)
+
+
+def _likeliest(row: np.ndarray, names: Sequence[str], top: int) -> list[Prediction]:
+    order = np.argsort(-row, kind="stable")[:top]
+    return [Prediction(names[i], int(i), float(row[i])) for i in order]
+
+
+def _class_names(weights: Weights, workdir: Path | None) -> tuple[str, ...]:
+    """Returns the run's names of its classes, or ImageNet's for 1,000 classes, or "class 0", "class 1", ..."""
+    names = trained_run.class_names(workdir) if workdir is not None else None
+    if names is not None and len(names) == weights.num_classes:
+        return imagenet.readable(names)
+    if names is None and weights.num_classes == imagenet.NUM_CLASSES:
+        return imagenet.class_names()
+    return tuple(f"class {label}" for label in range(weights.num_classes))
+
+
+def _line(name: str, predictions: list[Prediction], *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(
+            {"image": name, "predictions": [dataclasses.asdict(p) for p in predictions]}
+        )
+    shown = "  ".join(f"{p.probability:6.2%} {p.label.partition(',')[0]}" for p in predictions)
+    return f"{name}  {shown}"

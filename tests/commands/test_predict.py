@@ -1,0 +1,122 @@
+"""The command that labels images, on directories, lists and broken files."""
+
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import alexnet_jax
+from alexnet_jax.__main__ import main
+from alexnet_jax.data import imagenet
+from alexnet_jax.train import loop
+from tests.data import photos
+from tests.train.runs import build, small_config
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "cifar32.safetensors"
+    alexnet_jax.save(alexnet_jax.create("cifar32", num_classes=7, seed=1), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """200 images of which three are broken, one of them in a folder of its own."""
+    root = tmp_path_factory.mktemp("images")
+    (root / "deeper").mkdir()
+    for number in range(197):
+        place = root / "deeper" if number % 2 else root
+        (place / f"{number:03}.jpg").write_bytes(photos.jpeg(number % 9, 60 + number % 5, 50))
+    (root / "empty.jpg").write_bytes(b"")
+    (root / "text.png").write_text("no pixels")
+    (root / "deeper" / "cut.jpg").write_bytes(photos.jpeg(0)[:300])
+    return root
+
+
+def predict(weights, *arguments):
+    return main(["predict", "--weights", str(weights), *map(str, arguments)])
+
+
+def test_197_of_200_are_labelled_and_three_named(weights, folder, capsys):
+    assert predict(weights, "--json", folder) == 1
+    out, err = capsys.readouterr()
+    records = [json.loads(line) for line in out.splitlines()]
+    assert len(records) == 197
+    assert [r["image"] for r in records] == sorted(r["image"] for r in records)
+    for name in ("empty.jpg", "text.png", "deeper/cut.jpg"):
+        assert f"{folder / name} is not an image that can be read" in err
+    assert err.splitlines()[-1] == "3 of 200 images could not be read"
+    assert len(err.splitlines()) == 4
+
+    images = alexnet_jax.preprocess([r["image"] for r in records], image_size=32)
+    expected = np.asarray(jax.nn.softmax(alexnet_jax.load(weights)(images)))
+    for record, row in zip(records, expected, strict=True):
+        found = {p["index"]: p["probability"] for p in record["predictions"]}
+        assert list(found) == np.argsort(-row, kind="stable")[:5].tolist()
+        np.testing.assert_allclose(list(found.values()), np.sort(row)[::-1][:5], atol=1e-5)
+        assert record["predictions"][0]["label"] == f"class {next(iter(found))}"
+
+
+def test_a_table_of_a_list_from_standard_input(weights, folder, capsys, monkeypatch):
+    listed = [folder / "000.jpg", folder / "deeper" / "001.jpg"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in listed)))
+    assert predict(weights, "--top", 2, "-") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [str(path) for path in listed]
+    assert all(line.count("%") == 2 for line in lines)
+
+
+def test_a_missing_file_is_told_and_the_rest_go_on(weights, folder, capsys):
+    assert predict(weights, folder / "nowhere.jpg", folder / "000.jpg") == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert f"{folder / 'nowhere.jpg'}: there is no such file." in err
+
+
+def test_a_runs_classes_and_its_look_at_images(tmp_path, folder, capsys):
+    workdir = tmp_path / "run"
+    loop.train(build(small_config(num_epochs=1)), workdir)
+    (workdir / "classes.json").write_text(json.dumps(["n01440764", *"bcdefghij"]))
+    capsys.readouterr()
+    assert predict(workdir, "--json", "--top", 10, folder / "000.jpg") == 0
+    (record,) = map(json.loads, capsys.readouterr().out.splitlines())
+    labels = {p["index"]: p["label"] for p in record["predictions"]}
+    assert labels[0] == "tench, Tinca tinca"
+    assert labels[9] == "j"
+    image = alexnet_jax.preprocess(
+        [record["image"]], image_size=32, resize_pixels=32, protocol="squash"
+    )
+    row = np.asarray(jax.nn.softmax(alexnet_jax.load(workdir)(image)))[0]
+    found = [p["probability"] for p in record["predictions"]]
+    np.testing.assert_allclose(found, np.sort(row)[::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--top", "0", "a.jpg"], "--top=0 and --batch-size=32 must be at least 1."),
+        (["nothing"], "there are no images in"),
+    ],
+)
+def test_wrong_requests(weights, tmp_path, capsys, arguments, message):
+    (tmp_path / "nothing").mkdir()
+    arguments = [str(tmp_path / a) if a == "nothing" else a for a in arguments]
+    assert predict(weights, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_imagenets_classes():
+    names = imagenet.class_names()
+    assert len(names) == 1000
+    assert list(imagenet.classes()) == sorted(imagenet.classes())
+    # Well-known places, as in the demos of torchvision and Keras.
+    for label, name in {
+        1: "goldfish",
+        207: "golden retriever",
+        281: "tabby",
+        980: "volcano",
+    }.items():
+        assert names[label].startswith(name)

@@ -1,0 +1,77 @@
+"""Fine-tuning: a new head on weights of another class count, layers that stay as they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+import alexnet_jax
+from alexnet_jax.config import load
+from alexnet_jax.errors import RequestError
+from alexnet_jax.model import functional
+from alexnet_jax.train import loop
+from tests.train.runs import build, saved_arrays, small_config
+
+CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+def digits(**changes) -> ConfigDict:
+    """Returns an epoch of the digits recipe with its convolutions frozen."""
+    config = load(str(Path(__file__).parents[2] / "configs" / "digits.py"))
+    config.num_epochs = 1
+    config.optimizer.freeze = CONVOLUTIONS
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def donor(tmp_path_factory):
+    """A file of weights with seven classes, and these weights."""
+    path = tmp_path_factory.mktemp("donor") / "seven.safetensors"
+    model = alexnet_jax.create("cifar32", num_classes=7, seed=5)
+    alexnet_jax.save(model, path)
+    return path, functional.split(model)[1]
+
+
+def test_only_the_head_changes_bit_for_bit(donor, tmp_path, capsys):
+    path, before = donor
+    run = build(digits(init_weights=str(path)))
+    drawn = np.asarray(run.initial_state.params["fc6"]["kernel"])
+    assert run.config.optimizer.weight_decay > 0
+    final = loop.train(run, tmp_path)
+    assert (
+        f"starts from {path}, but for fc6: new, as there are 10 classes and not its 7"
+        in capsys.readouterr().out.replace("\n", " ")
+    )
+    after = saved_arrays(tmp_path, 22)
+    for name in CONVOLUTIONS:
+        for leaf, array in before[name].items():
+            assert after[f"['params']['{name}']['{leaf}']"].tobytes() == np.asarray(array).tobytes()
+    assert not np.array_equal(after["['params']['fc6']['kernel']"], drawn)
+    momenta = [name for name in after if "trace" in name]
+    assert momenta
+    assert all("fc6" in name for name in momenta)
+    assert loop.train(build(digits(init_weights=str(path))), tmp_path) == final  # continues
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer.freeze": ("conv1",)}, "without init_weights they are random; use --config"),
+        (
+            {"optimizer.freeze": ("fc6",), "init_weights": "donor"},
+            "optimizer.freeze names fc6, which is new: there are 10 classes and not the 7 of",
+        ),
+    ],
+)
+def test_layers_that_were_never_trained_cannot_be_frozen(donor, tmp_path, changes, message):
+    changes = {k: str(donor[0]) if v == "donor" else v for k, v in changes.items()}
+    with pytest.raises(RequestError, match=message):
+        loop.train(build(small_config(**changes)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluation_wants_the_very_classes(donor, tmp_path):
+    with pytest.raises(RequestError, match="is not cifar32"):
+        loop.evaluate_only(build(small_config(init_weights=str(donor[0]))), tmp_path)
