@@ -107,13 +107,13 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
     height, width = x.shape[1:3]
     if (height, width) == (size, size):
         return x
-    rows, columns = _averaging(height, size), _averaging(width, size)
+    rows, columns = averaging(height, size), averaging(width, size)
     pooled = jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x.astype(jnp.float32))
     return pooled.astype(x.dtype)
 
 
 @functools.cache
-def _averaging(n: int, size: int) -> np.ndarray:
+def averaging(n: int, size: int) -> np.ndarray:
     """Returns the [size, n] float32 matrix that averages n inputs into ``size`` adaptive regions."""
     matrix = np.zeros((size, n), np.float32)
     for i in range(size):

@@ -1,0 +1,61 @@
+"""Writes a model as one file to deploy: StableHLO, which JAX alone runs, or ONNX."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from alexnet_jax import library
+from alexnet_jax.errors import RequestError
+from alexnet_jax.model import onnx_graph, stablehlo
+from alexnet_jax.model.variants import variants
+
+EPILOG = """\
+OUT ends in .stablehlo or .onnx (which needs pip install 'alexnet-jax[export]'). The file takes float32 images
+[batch, size, size, 3], normalised, of any batch size, and gives logits [batch, classes]. It is run at batch sizes 1
+and 7 before the command ends: StableHLO in a fresh process with JAX alone, ONNX with onnxruntime.
+
+examples:
+  python -m alexnet_jax export --weights alexnet.pth --variant torchvision alexnet.stablehlo
+  python -m alexnet_jax export --weights runs/digits digits.onnx"""
+
+FORMATS = {".stablehlo": stablehlo, ".onnx": onnx_graph}
+BATCH_SIZES = (1, 7)
+TOLERANCE = 1e-3  # of the largest logit; rounding is a hundredth of it
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command: 1 if the file's logits are not the model's."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alexnet_jax export",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--weights", type=Path, required=True, help="a file of them, or a workdir")
+    parser.add_argument("--variant", help=f"one of: {', '.join(variants())}; default: what fits")
+    options = parser.parse_args(arguments)
+    out = options.out
+    if out.suffix not in FORMATS:
+        raise RequestError(f"{out} ends in neither {' nor '.join(FORMATS)}; name such a file.")
+    if not out.parent.is_dir():
+        raise RequestError(f"{out}: there is no directory {out.parent}; make it first.")
+    model = library.load(options.weights, options.variant)
+    FORMATS[out.suffix].write(model, out)
+    size = model.image_size
+    generator = np.random.default_rng(0)
+    batches = [generator.standard_normal((n, size, size, 3), np.float32) for n in BATCH_SIZES]
+    found = FORMATS[out.suffix].run(out, batches)
+    with jax.default_matmul_precision("highest"):
+        wanted = [np.asarray(model(jax.numpy.asarray(images))) for images in batches]
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
+    largest = max(float(np.abs(b).max()) for b in wanted)
+    sizes = " and ".join(map(str, BATCH_SIZES))
+    print(
+        f"{out}: {out.stat().st_size / 1e6:.1f} MB; largest difference from the model {difference:.1e}, of logits "
+        f"up to {largest:.1e}, at batch sizes {sizes}"
+    )
+    return 0 if difference <= TOLERANCE * max(largest, 1e-30) else 1

@@ -1,0 +1,55 @@
+"""A model as a StableHLO file that JAX alone runs, at any batch size, on a CPU or with CUDA."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import export
+from jax import numpy as jnp
+
+from alexnet_jax.model import functional
+from alexnet_jax.model.alexnet import AlexNet
+
+PLATFORMS = ("cpu", "cuda")
+
+# What a user of the file writes; run to check it, in a process that knows nothing of this package.
+_CALL = """\
+import sys, numpy
+from jax import export
+model = export.deserialize(open(sys.argv[1], "rb").read())
+for path in sys.argv[2:]:
+    numpy.save(path, model.call(numpy.load(path)))
+"""
+
+
+def write(model: AlexNet, path: Path) -> None:
+    """Writes a model's evaluation: float32 images [batch, size, size, 3], normalised, to logits [batch, classes]."""
+    definition, params, model_state = functional.split(model)
+
+    def logits(images: jax.Array) -> jax.Array:
+        return definition.apply(params, model_state, images)[0]
+
+    (batch,) = export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, model.image_size, model.image_size, 3), jnp.float32)
+    exported = export.export(jax.jit(logits), platforms=PLATFORMS)(images)
+    path.write_bytes(exported.serialize())
+
+
+def run(path: Path, batches: list[np.ndarray]) -> list[np.ndarray]:
+    """Returns the logits that a file gives for each batch, in a fresh process with JAX alone.
+
+    Raises:
+      RuntimeError: If the process fails.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        files = [Path(directory) / f"{number}.npy" for number in range(len(batches))]
+        for file, images in zip(files, batches, strict=True):
+            np.save(file, images)
+        command = [sys.executable, "-c", _CALL, str(path), *map(str, files)]
+        child = subprocess.run(command, capture_output=True, text=True, check=False)
+        if child.returncode:
+            raise RuntimeError(f"{path} was written, but does not run:\n{child.stderr}")
+        return [np.load(file) for file in files]

@@ -1,0 +1,69 @@
+"""Files to deploy give the model's logits at batch 1 and 7, outside this package."""
+
+import re
+
+import numpy as np
+import pytest
+
+import alexnet_jax
+from alexnet_jax.__main__ import main
+from alexnet_jax.model import onnx_graph, stablehlo
+
+SIZES = {"paper2012": 67, "deepspark": 32, "mindspore_2022": 95}
+
+
+def _batches(size):
+    generator = np.random.default_rng(1)
+    return [generator.standard_normal((n, size, size, 3), np.float32) for n in (1, 7)]
+
+
+def test_stablehlo_in_a_fresh_process_with_jax_alone(tmp_path, capsys):
+    model = alexnet_jax.create("cifar32", num_classes=7, seed=2)
+    alexnet_jax.save(model, tmp_path / "w.safetensors")
+    out = tmp_path / "model.stablehlo"
+    assert main(["export", "--weights", str(tmp_path / "w.safetensors"), str(out)]) == 0
+    told = re.search(
+        r"largest difference from the model (\S+), of logits up to (\S+), at batch sizes 1 and 7",
+        capsys.readouterr().out,
+    )
+    assert float(told[1]) <= 1e-4 * float(told[2])
+    from jax import export
+
+    loaded = export.deserialize(bytearray(out.read_bytes()))
+    assert loaded.platforms == ("cpu", "cuda")
+    for images in _batches(32):
+        np.testing.assert_allclose(loaded.call(images), model(images), rtol=1e-5, atol=1e-6)
+    assert "alexnet_jax" not in stablehlo._CALL
+
+
+@pytest.mark.parametrize("variant", SIZES)
+def test_onnxruntime_gives_the_models_logits(variant, tmp_path):
+    pytest.importorskip("onnxruntime")
+    size = SIZES[variant]
+    model = alexnet_jax.create(variant, num_classes=7, image_size=size, seed=3)
+    onnx_graph.write(model, tmp_path / "model.onnx")
+    for images, found in zip(
+        _batches(size), onnx_graph.run(tmp_path / "model.onnx", _batches(size)), strict=True
+    ):
+        wanted = np.asarray(model(images))
+        np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_onnx_by_the_command(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    alexnet_jax.save(alexnet_jax.create("cifar32", num_classes=7), tmp_path / "w.safetensors")
+    command = ["export", "--weights", str(tmp_path / "w.safetensors")]
+    assert main([*command, str(tmp_path / "model.onnx")]) == 0
+    assert "largest difference from the model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("model.pb", "ends in neither .stablehlo nor .onnx; name such a file."),
+        ("nowhere/model.onnx", "there is no directory"),
+    ],
+)
+def test_wrong_requests(tmp_path, capsys, out, message):
+    assert main(["export", "--weights", "w.safetensors", str(tmp_path / out)]) == 2
+    assert message in capsys.readouterr().err
