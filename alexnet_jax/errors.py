@@ -11,6 +11,14 @@ class RequestError(ValueError):
     """
 
 
+class RunError(RuntimeError):
+    """A run that cannot go on: no space to save to, numbers that are not finite.
+
+    Its text says what happened, at which step, and what to do. Commands print it without a traceback and exit with
+    status 1.
+    """
+
+
 class Fault(NamedTuple):
     """Something wrong with a configuration: the key it is about, and a sentence to print.
 

@@ -1,5 +1,6 @@
 """The training door: ``python -m alexnet_jax.main --config configs/digits.py``."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from ml_collections import ConfigDict
 from alexnet_jax import config as configuration
 from alexnet_jax.backend import compilation_cache, distributed
 from alexnet_jax.backend.activate import activate
-from alexnet_jax.errors import Fault, RequestError
-from alexnet_jax.train import experiment, loop
+from alexnet_jax.errors import Fault, RequestError, RunError
+from alexnet_jax.train import experiment, lock, loop
+from alexnet_jax.train.stopping import Stopped
 
 MODES = ("train", "eval")
 
@@ -32,7 +34,10 @@ Example:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a recipe and returns the exit status: 0 done, 2 the request was wrong."""
+    """Runs a recipe and returns the exit status.
+
+    0: done. 1: it failed while running. 2: the request was wrong. 128 + N: signal N stopped it, after it saved.
+    """
     arguments = list(sys.argv if argv is None else argv)
     return distributed.exit_together(lambda: _status(arguments))
 
@@ -43,6 +48,15 @@ def _status(argv: list[str]) -> int:
     except RequestError as error:
         print(error, file=sys.stderr)
         return 2
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.status
+    except KeyboardInterrupt:  # before the first step or after the last
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 
@@ -55,6 +69,8 @@ def _run(argv: list[str]) -> None:
     config = configuration.load(options.config)
     faults = configuration.override(config, assignments)
     workdir = _workdir(options)
+    if options.mode == "train":
+        lock.refuse_if_held(workdir)
     cache_dir = workdir / "cache" if options.mode == "train" else None  # evaluation writes nothing
     prepared = _prepare(config, faults, cache_dir)
     if options.mode == "eval":

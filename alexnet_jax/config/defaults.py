@@ -103,10 +103,15 @@ def default_config() -> ConfigDict:
     config.checkpoint.every_steps = 0  # 0: not by steps
     config.checkpoint.keep = 2
     config.checkpoint.keep_best = True
+    config.checkpoint.max_failed_saves = 5  # in a row; one more stops the run
 
-    config.published = (
-        ConfigDict()
-    )  # what the recipe's publisher reports, to compare with; None: nothing
+    config.health = ConfigDict()
+    config.health.on_nonfinite = "stop"  # or "rollback", to the last checkpoint
+    config.health.rollback_factor = 0.5  # on the learning rate, for the rest of the run
+    config.health.max_rollbacks = 3
+    config.health.stall_seconds = 600.0  # without a step: every thread's stack; 0: never
+
+    config.published = ConfigDict()  # what the publisher reports, to compare with; None: nothing
     config.published.source = ""  # who, and on what
     config.published.top1 = config_dict.placeholder(float)
     config.published.top5 = config_dict.placeholder(float)

@@ -55,7 +55,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
         )
     try:
         section[name] = _PARSERS[kind](text)
-    except (ValueError, SyntaxError, TypeError) as error:
+    except _UNPARSABLE as error:
         raise RequestError(
             f"--config.{key}={text!r} is not {_KIND_NAMES[kind]} (the default is {section[name]!r})."
         ) from error
@@ -81,6 +81,8 @@ def _parse_names(text: str) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
+# What Python raises for text of one kind or another: a number too large for a float, a thousand brackets.
+_UNPARSABLE = (*(ValueError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError),)
 _PARSERS: dict[type, Callable[[str], Any]] = {
     bool: _parse_bool,
     int: int,

@@ -12,6 +12,7 @@ from alexnet_jax.data.decode import PROTOCOLS
 from alexnet_jax.data.sources import SOURCES
 from alexnet_jax.errors import Fault
 from alexnet_jax.model.variants import VARIANTS, get_variant
+from alexnet_jax.train.health import ON_NONFINITE
 from alexnet_jax.train.loss_scale import MODES as LOSS_SCALE_MODES
 from alexnet_jax.train.losses import SMOOTHING_FORMS
 from alexnet_jax.train.optimizer import DECAY_MASKS
@@ -36,6 +37,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "schedule.name": SCHEDULES,
     "schedule.plateau_metric": PLATEAU_METRICS,
     "parallelism": ("auto", *STRATEGIES),
+    "health.on_nonfinite": ON_NONFINITE,
 }
 
 AT_LEAST: dict[str, float] = {
@@ -64,6 +66,9 @@ AT_LEAST: dict[str, float] = {
     "checkpoint.every_epochs": 0,
     "checkpoint.every_steps": 0,
     "checkpoint.keep": 1,
+    "checkpoint.max_failed_saves": 0,
+    "health.max_rollbacks": 0,
+    "health.stall_seconds": 0,
     "published.images_per_second": 0,
 }
 
@@ -82,6 +87,7 @@ FRACTIONS = (  # in [0, 1)
 
 
 RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("health.rollback_factor", "a number in (0, 1]", lambda v: 0 < v <= 1),
     ("augment.flip_probability", "a number in [0, 1]", lambda v: 0 <= v <= 1),
     ("data.max_broken_fraction", "a number in [0, 1]", lambda v: 0 <= v <= 1),
     ("data.mean", "three numbers: R, G and B on the 0-1 scale", lambda v: len(v) == 3),

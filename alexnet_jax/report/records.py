@@ -90,11 +90,11 @@ def read_records(path: Path) -> tuple[list[Record], list[int]]:
 def _parse(line: str) -> Record | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # RecursionError: a thousand brackets
         return None
     sound = (
         isinstance(record, dict)
-        and record.get("split") in ("train", "eval")
+        and record.get("split") in ("train", "eval", "event")
         and _is_number(record.get("step"))
         and _is_number(record.get("epoch"))
     )

@@ -1,6 +1,11 @@
 """Saving and restoring the training state with Orbax."""
 
 import dataclasses
+import itertools
+import logging
+import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +16,16 @@ from flax import traverse_util
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, RunError
+from alexnet_jax.train import checksums
 from alexnet_jax.train.metrics import Averages
+from alexnet_jax.train.orbax_errors import quiet_background_errors
 from alexnet_jax.train.state import TrainState
 
 DIRECTORY = "checkpoints"
+TMP_DIR_SUFFIX = ".orbax-checkpoint-tmp"  # Orbax's, of a directory that is being written
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +48,19 @@ class Identity:
 class Checkpoints:
     """The checkpoints of one run, in ``WORKDIR/checkpoints/STEP``.
 
-    Writing is asynchronous and atomic: a checkpoint has its final name only when it is complete.
+    Writing is asynchronous and atomic: a checkpoint has its final name only when it is complete, with the sums of its
+    files in it. A save that fails is warned of, and the run goes on; too many in a row end it.
     """
 
-    def __init__(self, workdir: Path, identity: Identity, *, keep: int, keep_best: bool):
+    def __init__(
+        self,
+        workdir: Path,
+        identity: Identity,
+        *,
+        keep: int,
+        keep_best: bool,
+        max_failed_saves: int = 0,
+    ):
         """Opens the directory for writing, creates it, and clears away what a killed save left behind.
 
         Args:
@@ -49,9 +68,82 @@ class Checkpoints:
           identity: Of the model.
           keep: How many of the newest to keep.
           keep_best: Whether to keep, besides, the one with the highest evaluated top1.
+          max_failed_saves: So many in a row are borne.
         """
-        policies: list[Any] = [checkpoint_managers.LatestN(keep)]
-        if keep_best:
+        self._directory = (workdir / DIRECTORY).absolute()
+        self._identity, self._keep, self._keep_best = identity, keep, keep_best
+        self._max_failed_saves, self._failed_saves = max_failed_saves, 0
+        self._saving: int | None = None
+        quiet_background_errors()
+        self._manager: ocp.CheckpointManager | None = self._open()
+
+    def save(self, step: int, state: TrainState, metrics: Averages | None) -> None:
+        """Copies the state off the devices and writes it in the background.
+
+        Args:
+          step: Steps done.
+          state: To save; it may be donated once this returns.
+          metrics: Of an evaluation of just this state.
+
+        Raises:
+          RunError: If more saves in a row failed than are borne.
+        """
+        self.wait()
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(_to_names(state)),
+            identity=ocp.args.JsonSave(dataclasses.asdict(self._identity)),
+        )
+        values = metrics._asdict() if metrics is not None else None
+        try:
+            if self._manager is None:
+                self._manager = self._open()
+            if step in self._manager.all_steps():
+                return
+            self._saving = step
+            self._manager.save(step, args=items, metrics=values)
+        except Exception as error:  # Orbax raises many types
+            self._failed(step, error)
+
+    def wait(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+          RunError: If more saves in a row failed than are borne.
+        """
+        if self._saving is None or self._manager is None:
+            return
+        try:
+            self._manager.wait_until_finished()
+            if jax.process_index() == 0:
+                checksums.complete(self._directory / str(self._saving))
+        except Exception as error:  # Orbax raises many types
+            self._failed(self._saving, error)
+        else:
+            self._saving, self._failed_saves = None, 0
+
+    def close(self) -> None:
+        """Waits until everything is written, and lets go of the directory.
+
+        Raises:
+          RunError: If more saves in a row failed than are borne.
+        """
+        self.wait()
+        if self._manager is not None:
+            self._manager.close()
+
+    def require_saved(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+          RunError: If the last save failed, so that what was trained since is not there.
+        """
+        self.wait()
+        if self._failed_saves:
+            raise RunError(f"The last save failed: {self._what_is_left()}")
+
+    def _open(self) -> ocp.CheckpointManager:
+        policies: list[Any] = [checkpoint_managers.LatestN(self._keep)]
+        if self._keep_best:
             policies.append(
                 checkpoint_managers.BestN(
                     get_metric_fn=lambda metrics: metrics["top1"],
@@ -62,61 +154,131 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_sums),
         )
-        self._identity = identity
-        self._manager = ocp.CheckpointManager((workdir / DIRECTORY).absolute(), options=options)
+        return ocp.CheckpointManager(self._directory, options=options)
 
-    def save(self, step: int, state: TrainState, metrics: Averages | None) -> None:
-        """Copies the state off the devices and writes it in the background.
+    def _write_sums(self) -> None:
+        """Called by Orbax, in one process, when all files are there and before the directory gets its final name."""
+        (directory,) = self._directory.glob(f"{self._saving}{TMP_DIR_SUFFIX}*")
+        checksums.write(directory, without=checksums.WRITTEN_LAST)
 
-        Args:
-          step: Steps done.
-          state: To save; it may be donated once this returns.
-          metrics: Of an evaluation of just this state.
-        """
-        if step in self._manager.all_steps():
-            return
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_to_names(state)),
-            identity=ocp.args.JsonSave(dataclasses.asdict(self._identity)),
+    def _failed(self, step: int, error: Exception) -> None:
+        if (
+            jax.process_count() > 1
+        ):  # the others wait for this process; the job ends and its next start continues
+            raise error
+        # What a failed save leaves behind is cleared away, and forgotten, by opening the directory anew.
+        self._manager, self._saving = None, None
+        self._clear_unfinished()
+        self._failed_saves += 1
+        _log.warning(
+            "save of step %d failed (%d in a row; %d are borne): %s",
+            *(step, self._failed_saves, self._max_failed_saves, _reason(error)),
         )
-        values = metrics._asdict() if metrics is not None else None
-        self._manager.save(step, args=items, metrics=values)
+        if self._failed_saves > self._max_failed_saves:
+            raise RunError(
+                f"{self._failed_saves} saves in a row failed, more than "
+                f"checkpoint.max_failed_saves={self._max_failed_saves} allows: {self._what_is_left()}"
+            )
 
-    def close(self) -> None:
-        """Waits until everything is written."""
-        self._manager.close()
+    def _clear_unfinished(self) -> None:
+        for path in self._directory.glob(f"*{TMP_DIR_SUFFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)  # it may have become read-only
+
+    def _what_is_left(self) -> str:
+        steps = _complete_steps(self._directory)
+        newest = f"the newest checkpoint is of step {max(steps)}" if steps else "there is none"
+        return f"{newest} in {self._directory}. Make room or make it writable, and start again to continue."
 
 
-def latest_step(workdir: Path) -> int | None:
-    """Returns the step of the newest complete checkpoint of a workdir, None where there is none.
+def _reason(error: Exception) -> str:
+    """Returns the operating system's word for an error, where its text has the code, or else its first line."""
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
-    All processes of a job get the first one's answer: it may have begun to write already when others look.
+
+def latest_step(workdir: Path, *, set_aside: bool = False) -> int | None:
+    """Returns the step of the newest sound checkpoint of a workdir, None where there is none.
+
+    A checkpoint is sound if its files are those that were written, by their sums. One without sums, of an earlier
+    version, is taken to be sound.
+
+    Args:
+      workdir: Of the run that wrote it.
+      set_aside: Whether damaged ones are renamed, so that they are not found again.
+
+    Raises:
+      RequestError: If there are checkpoints, and all of them are damaged; they keep their names.
     """
-    directory = workdir / DIRECTORY
-    steps = ocp.utils.checkpoint_steps(directory.absolute()) if directory.is_dir() else []
-    newest = max(steps, default=_NO_STEP)
+    newest = _NO_STEP
+    if jax.process_index() == 0:
+        newest = _newest_sound(workdir / DIRECTORY, set_aside)
     if jax.process_count() > 1:
+        # All get the first one's answer: it may have begun to write already when others look.
         newest = int(multihost_utils.broadcast_one_to_all(np.int32(newest)))
+    if newest == _ALL_DAMAGED:
+        raise RequestError(
+            f"every checkpoint in {workdir / DIRECTORY} is damaged. To train from the beginning, choose another "
+            "--workdir or remove that directory; its files may still be of use to a person."
+        )
     return None if newest == _NO_STEP else newest
 
 
-_NO_STEP = -1
+_NO_STEP, _ALL_DAMAGED = -1, -2
+DAMAGED_SUFFIX = ".damaged"
 
 
-def restore(workdir: Path, identity: Identity, like: TrainState) -> TrainState:
-    """Reads the newest checkpoint, written on any number of devices. Changes nothing on disk.
+def _newest_sound(directory: Path, set_aside: bool) -> int:
+    damaged: dict[int, str] = {}
+    newest = _NO_STEP
+    for step in sorted(_complete_steps(directory), reverse=True):
+        where = directory / str(step)
+        damage = checksums.find_damage(where) if checksums.exist(where) else ""
+        if not damage:
+            newest = step
+            break
+        damaged[step] = damage
+    if damaged and newest == _NO_STEP:
+        newest = _ALL_DAMAGED
+    for step, damage in damaged.items():
+        where, what = directory / str(step), "passed over"
+        if set_aside and newest != _ALL_DAMAGED:
+            aside = _free_name(where.with_name(f"{step}{DAMAGED_SUFFIX}"))
+            where.rename(aside)
+            what = f"set aside as {aside.name}"
+        _log.warning("checkpoint %s is damaged and %s: %s", where, what, damage)
+    return newest
+
+
+def _free_name(path: Path) -> Path:
+    names = itertools.chain(
+        [path], (path.with_name(f"{path.name}-{n}") for n in itertools.count(2))
+    )
+    return next(name for name in names if not name.exists())
+
+
+def _complete_steps(directory: Path) -> list[int]:
+    return list(ocp.utils.checkpoint_steps(directory.absolute())) if directory.is_dir() else []
+
+
+def restore(
+    workdir: Path, identity: Identity, like: TrainState, step: int | None = None
+) -> TrainState:
+    """Reads a checkpoint, written on any number of devices. Changes nothing on disk.
 
     Args:
       workdir: Of the run that wrote it.
       identity: Of the model that is to continue.
       like: A state with the wanted shapes and shardings; its values are not used.
+      step: Of the checkpoint, from ``latest_step``; None for the newest, unverified.
 
     Raises:
       RequestError: If the checkpoint is of another model or optimizer.
     """
     with _reader(workdir) as manager:
-        step = manager.latest_step()
+        step = manager.latest_step() if step is None else step
         where = workdir / DIRECTORY / str(step)
         saved = manager.restore(step, args=ocp.args.Composite(identity=ocp.args.JsonRestore()))
         _check_identity(where, Identity(**saved["identity"]), identity)

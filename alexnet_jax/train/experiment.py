@@ -128,6 +128,15 @@ class Experiment:
         batches = self._batches("eval", order, 0, order.steps_per_epoch)
         return (self.place_batch("eval", batch) for batch in batches)
 
+    def activations(self, state: TrainState) -> dict[str, jax.Array]:
+        """Returns every layer's activations on the first evaluation batch, for a diagnosis; under "jit" only."""
+        dtype = parts.DTYPES[self.precision]
+        network = parts.create_model(self.config, dtype, self.strategy.placement)
+        model, _, _ = functional.split(network)
+        batch = next(self.eval_batches())
+        images = parts.build_transform(self.config, self.sources)(batch["image"])
+        return model.bind(state.params, state.model_state).features(images)
+
     def place_batch(self, split: str, batch: Any) -> DeviceBatch:
         """Puts a split's batch on the devices; images that lie there already are gathered."""
         if split == "train" and split in self.resident:

@@ -2,27 +2,29 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.train import checkpoint, starting_weights, trained_run
+from alexnet_jax.train import checkpoint, health, lock, rollback, starting_weights, trained_run
 from alexnet_jax.train.checkpoint import Checkpoints
-from alexnet_jax.train.clock import Clock, Meter
+from alexnet_jax.train.clock import Clock
 from alexnet_jax.train.console import RunConsole, eval_line, print_results
-from alexnet_jax.train.dispatch import per_step
 from alexnet_jax.train.evaluate import evaluate
 from alexnet_jax.train.experiment import Experiment
-from alexnet_jax.train.metrics import SUMS, Accumulator, Averages
+from alexnet_jax.train.health import NonFiniteError
+from alexnet_jax.train.metrics import Averages
 from alexnet_jax.train.opening import opening
 from alexnet_jax.train.pictures import Pictures
 from alexnet_jax.train.plateau import Plateau
 from alexnet_jax.train.run_card import run_card
 from alexnet_jax.train.settings import changes
+from alexnet_jax.train.stall import StallWatch
 from alexnet_jax.train.state import TrainState
+from alexnet_jax.train.stopping import Stopped, StopRequest
+from alexnet_jax.train.windows import TrainReport, broken_images
 from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, write_json
 
 RUN_CARD_FILE = "run.json"
@@ -43,8 +45,36 @@ def train(
       The last evaluation.
 
     Raises:
-      RequestError: If ``workdir`` belongs to another model; it is left as it was.
+      RequestError: If ``workdir`` belongs to another model, or another run is at work there; it is left as it was.
+      RunError: If the run cannot go on.
+      Stopped: If a signal stopped it, after it saved.
     """
+    with lock.hold_together(workdir) as taken_over, StopRequest() as stop:
+        rollbacks, notes = rollback.count(workdir), [taken_over] if taken_over else []
+        event: dict[str, Any] = {}
+        while True:
+            slower = rollback.rebuild(experiment, rollbacks) if rollbacks else experiment
+            try:
+                return _train(
+                    slower, workdir, stop, recipe=recipe, quiet=quiet, notes=notes, event=event
+                )
+            except NonFiniteError as fault:
+                rollbacks += 1
+                event = rollback.event(experiment.config.health, fault, rollbacks)
+                notes = [f"{fault}"]
+
+
+def _train(
+    experiment: Experiment,
+    workdir: Path,
+    stop: StopRequest,
+    *,
+    recipe: str,
+    quiet: bool,
+    notes: list[str],
+    event: dict[str, Any],
+) -> Averages:
+    """Trains once from the newest checkpoint; says ``notes`` and records ``event`` before."""
     clock = Clock()
     state, start_step, origin = _starting_point(experiment, workdir)
     leader = jax.process_index() == 0  # writes and prints; checkpoints are written together
@@ -58,20 +88,27 @@ def train(
         experiment.identity,
         keep=experiment.config.checkpoint.keep,
         keep_best=experiment.config.checkpoint.keep_best,
+        max_failed_saves=experiment.config.checkpoint.max_failed_saves,
     )
     writer = MetricsWriter(workdir, start_step) if leader else NoWriter()
     try:
         with RunConsole(experiment.total_steps, start_step, quiet=quiet or not leader) as console:
             lines = opening(experiment, workdir, recipe, start_step, changed)
-            for line in (*lines, *origin):
+            for line in (*notes, *lines, *origin):
                 console.say(line)
             pictures = Pictures(experiment, writer) if isinstance(writer, MetricsWriter) else None
-            run = _Run(experiment, clock, checkpoints, writer, console, pictures)
+            run = _Run(experiment, clock, checkpoints, writer, console, pictures, stop)
+            if event:
+                run.event(start_step, event)
             final = run.train(state, start_step)
+    except NonFiniteError as fault:
+        run.event(fault.step, fault.event)
+        raise
     finally:
         with clock.measure("checkpoint"):
             checkpoints.close()
         writer.close()
+    checkpoints.require_saved()
 
     if leader:
         card = run_card(
@@ -105,7 +142,7 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
     source = Path(experiment.config.init_weights or workdir)
     step = checkpoint.latest_step(source)
     if step is not None:
-        state = checkpoint.restore(source, experiment.identity, experiment.initial_state)
+        state = checkpoint.restore(source, experiment.identity, experiment.initial_state, step)
     elif experiment.config.init_weights:
         weights = starting_weights.read(source, experiment.identity)
         state = starting_weights.place(weights, experiment.initial_state, experiment.strategy)
@@ -130,23 +167,34 @@ class _Run:
     writer: MetricsWriter | NoWriter
     console: RunConsole
     pictures: Pictures | None
+    stop: StopRequest
 
     def train(self, state: TrainState, start_step: int) -> Averages:
+        """Trains from a state to the end, and returns the last evaluation."""
+        seconds = self.experiment.config.health.stall_seconds
+        with StallWatch(seconds, self._stalled) as self.watch:
+            return self._train(state, start_step)
+
+    def _train(self, state: TrainState, start_step: int) -> Averages:
         agenda = self.experiment.agenda
-        report = _TrainReport(self.experiment, self.clock, self._record)
+        report = TrainReport(self.experiment, self.clock, self._record)
         batches = self.experiment.train_batches(start_step)
         self._picture(start_step, state)
         train_step = None
         averages = None
         best = -1.0
         for first, done in self.experiment.spans(start_step):
+            self.watch.waits_for(f"the input (a batch after step {first})")
             with self.clock.measure("input_wait"):
                 batch = self.experiment.place_batch("train", next(batches))
+            self.watch.waits_for(f"the device (the steps to {done})")
             if train_step is None:
                 with self.clock.measure("compile"):
                     train_step = self.experiment.train_step.lower(state, batch).compile()
             state, sums = train_step(state, batch)
             report.add(first, done, sums)
+            if report.stuck:
+                self._tell_stuck(done, state, report.stuck)
             self.console.step(done, done / agenda.steps_per_epoch)
 
             evaluate_now, save_now = agenda.evaluates(done), agenda.saves(done)
@@ -160,10 +208,15 @@ class _Run:
                 save_now = save_now or averages.top1 > best
                 best = max(best, averages.top1)
             if save_now:
+                self.watch.waits_for("a checkpoint")
                 with self.clock.measure("checkpoint"):
                     self.checkpoints.save(done, state, averages)
             if evaluate_now or save_now:
                 report.restart()
+            if (signal := self.stop.poll()) and done < agenda.total_steps:
+                batches.close()
+                report.flush()
+                self._save_and_stop(signal, done, state, averages)
         batches.close()
         if averages is None:  # nothing was left to do
             with self.clock.measure("evaluation"):
@@ -172,10 +225,35 @@ class _Run:
                 )
         return averages
 
+    def event(self, step: int, event: dict[str, Any]) -> None:
+        """Records something that is no measurement."""
+        self._record({"step": step, "split": "event", **event})
+
+    def _stalled(self, text: str) -> None:
+        self.writer.write({"step": 0, "epoch": 0, "split": "event", "event": "stall", "text": text})
+
+    def _tell_stuck(self, done: int, state: TrainState, text: str) -> None:
+        if self.experiment.parallelism == "jit" and jax.process_count() == 1:
+            dead = health.dead_layers(self.experiment.activations(state))
+            text = f"{text}: {health.advice(dead)}"
+            self.event(done, {"event": "stuck_loss", "dead_layers": ", ".join(dead)})
+        else:
+            self.event(done, {"event": "stuck_loss"})
+        self.console.say(f"warning: {text}")
+
+    def _save_and_stop(
+        self, signal: int, done: int, state: TrainState, averages: Averages | None
+    ) -> None:
+        with self.clock.measure("checkpoint"):
+            self.checkpoints.save(done, state, averages)
+            self.checkpoints.require_saved()
+        raise Stopped(signal, done)
+
     def _evaluate(self, done: int, state: TrainState) -> Averages:
         with self.clock.measure("evaluation"):
-            averages = evaluate(self.experiment.eval_step, state, self.experiment.eval_batches())
-        broken = _broken_images(self.experiment, "eval")
+            batches = self.watch.each(self.experiment.eval_batches(), "an evaluation's batch")
+            averages = evaluate(self.experiment.eval_step, state, batches)
+        broken = broken_images(self.experiment, "eval")
         self._record({"step": done, "split": "eval", **averages.record(), **broken})
         if done < self.experiment.total_steps:
             self.console.say(eval_line(done, averages))
@@ -194,60 +272,6 @@ class _Run:
             self.console.train(record)
 
 
-class _TrainReport:
-    """Reads the steps' sums one dispatch late and reports their averages over windows."""
-
-    def __init__(
-        self, experiment: Experiment, clock: Clock, record: Callable[[dict[str, Any]], None]
-    ):
-        self._experiment, self._record = experiment, record
-        self._accumulator, self._meter = Accumulator(), Meter(clock)
-        self._pending: tuple[int, int, Any] | None = None
-
-    def add(self, first: int, done: int, sums: Any) -> None:
-        """Takes the sums of the steps just dispatched, and reads those of the dispatch before."""
-        self._read()
-        self._pending = (first, done, sums)
-
-    def flush(self) -> None:
-        """Reads the last dispatch, and reports the window up to it."""
-        self._read(close=True)
-
-    def restart(self) -> None:
-        """Begins a window."""
-        self._meter.restart()
-
-    def _read(self, *, close: bool = False) -> None:
-        if self._pending is None:
-            return
-        first, done, sums = self._pending
-        self._pending = None
-        for each in per_step(sums, done - first):
-            self._accumulator.add(each)
-        if close or self._experiment.agenda.logs(done):
-            others = {name: value.item() for name, value in each.items() if name not in SUMS}
-            self._close_window(done, others)
-
-    def _close_window(self, done: int, others: dict[str, float]) -> None:
-        averages = self._accumulator.averages()
-        rate, wait = self._meter.read(averages.num_examples)
-        self._record(
-            {
-                "step": done,
-                "split": "train",
-                "loss": averages.loss,
-                "top1": averages.top1,
-                "top5": averages.top5,
-                **others,
-                "images_per_second": rate,
-                "input_wait_fraction": wait,
-                **_broken_images(self._experiment, "train"),
-            }
-        )
-        self._accumulator.reset()
-        self._meter.restart()
-
-
 def _after_evaluation(plateau: Plateau | None, state: TrainState, averages: Averages) -> TrainState:
     if plateau is None:
         return state
@@ -255,25 +279,18 @@ def _after_evaluation(plateau: Plateau | None, state: TrainState, averages: Aver
     return dataclasses.replace(state, plateau=plateau.update(state.plateau, value))
 
 
-def _broken_images(experiment: Experiment, split: str) -> dict[str, int]:
-    """Returns how many images of a split could not be read so far; nothing where none is decoded."""
-    if experiment.decoders[split] is None:
-        return {}
-    return {"broken_images": experiment.broken[split].count}
-
-
 def _starting_point(
     experiment: Experiment, workdir: Path
 ) -> tuple[TrainState, int, tuple[str, ...]]:
     """Returns the state to start from, its step, and what to tell of it."""
-    step = checkpoint.latest_step(workdir)
+    step = checkpoint.latest_step(workdir, set_aside=True)
     if step is not None:
         if step > experiment.total_steps:
             raise RequestError(
                 f"{workdir} has trained {step} steps already, more than the {experiment.total_steps} of this "
                 "configuration; raise num_epochs or choose another --workdir."
             )
-        state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state)
+        state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state, step)
         return state, step, ()
     config, identity = experiment.config, experiment.identity
     path, frozen = Path(config.init_weights), tuple(config.optimizer.freeze)

@@ -12,6 +12,7 @@ from jax import numpy as jnp
 from alexnet_jax.model.functional import Functional
 from alexnet_jax.randomness import example_keys
 from alexnet_jax.train.augment import Transform
+from alexnet_jax.train.health import NONFINITE, nonfinite_place
 from alexnet_jax.train.loss_scale import LossScaling, all_finite, keep_if
 from alexnet_jax.train.losses import cross_entropy
 from alexnet_jax.train.metrics import batch_sums
@@ -90,7 +91,8 @@ def make_train_step(
 
     The batch holds image (uint8 [batch, height, width, 3]), label and row (int32 [batch]) and mask (bool [batch]); the
     sums are those of ``metrics.batch_sums`` for the smoothed loss, and besides "learning_rate", the step's, and with
-    loss scaling "loss_scale", the step's, and "skipped_steps", up to and with this one.
+    loss scaling "loss_scale", the step's, and "skipped_steps", up to and with this one; without it
+    ``health.NONFINITE``.
 
     Args:
       objective: What is learned.
@@ -124,6 +126,8 @@ def make_train_step(
         gradients, sums = objective.total((gradients, sums))
         if loss_scaling is not None:
             gradients = jax.tree.map(lambda g: g / state.loss_scale["scale"], gradients)
+        else:
+            sums[NONFINITE] = nonfinite_place(gradients)
         sums["learning_rate"] = schedule(state.step)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         if state.plateau:

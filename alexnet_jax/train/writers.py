@@ -1,12 +1,20 @@
 """What a run leaves behind while it trains: ``metrics.jsonl`` and TensorBoard events."""
 
+import contextlib
+import errno
 import json
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tensorboardX import SummaryWriter
+
+from alexnet_jax.errors import RequestError
+
+_log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -21,27 +29,47 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class MetricsWriter:
-    """Appends records to ``metrics.jsonl`` and their numbers to TensorBoard."""
+    """Appends records to ``metrics.jsonl`` and their numbers to TensorBoard.
+
+    Where there is no room, or the disk has become read-only, records are kept and written later, each try with a
+    warning; TensorBoard's are dropped.
+    """
 
     def __init__(self, workdir: Path, start_step: int):
-        """Opens both, without the records after ``start_step``: that part of a killed run is trained again."""
+        """Opens both, without the records after ``start_step``: that part of a killed run is trained again.
+
+        Raises:
+          RequestError: If they cannot be written.
+        """
         self._path = workdir / METRICS_FILE
-        if self._path.exists():
-            kept = [line for line in self._lines() if json.loads(line)["step"] <= start_step]
-            temporary = self._path.with_name(f"{METRICS_FILE}.tmp")
-            temporary.write_text("".join(kept))
-            os.replace(temporary, self._path)
-        self._file = self._path.open("a")
-        self._events = SummaryWriter(
-            str(workdir / TENSORBOARD_DIRECTORY), purge_step=start_step + 1, write_to_disk=True
-        )
+        self._waiting: list[str] = []
+        try:
+            if self._path.exists():
+                kept = [record for record in read_metrics(workdir) if record["step"] <= start_step]
+                temporary = self._path.with_name(f"{METRICS_FILE}.tmp")
+                temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+                os.replace(temporary, self._path)
+            self._file = self._path.open("ab", buffering=0)
+            self._events = SummaryWriter(
+                str(workdir / TENSORBOARD_DIRECTORY),
+                purge_step=start_step + 1,
+                write_to_disk=True,
+                max_queue=0,  # unbounded: a full one would block the run
+            )
+        except OSError as error:
+            raise RequestError(
+                f"--workdir {workdir} cannot be written to ({error.strerror}); choose another, or make room."
+            ) from error
+        # The thread that writes events would die of an error, with a traceback.
+        record_writer = self._events.file_writer.event_writer._ev_writer._py_recordio_writer
+        record_writer._writer = _Tolerant(record_writer._writer)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Adds one record; it has "step" and "split" and otherwise numbers."""
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        """Adds one record; it has "step" and "split", numbers, and of the split "event" also text."""
+        self._waiting.append(json.dumps(record) + "\n")
+        self._write_waiting()
         for name, value in record.items():
-            if name not in ("step", "split"):
+            if name not in ("step", "split") and not isinstance(value, str):
                 self._events.add_scalar(f"{record['split']}/{name}", value, record["step"])
 
     def picture(self, name: str, pixels: np.ndarray, step: int) -> None:
@@ -50,14 +78,54 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Writes out what is buffered."""
+        self._write_waiting()
         self._file.close()
         self._events.close()
 
-    def _lines(self) -> list[str]:
-        """Returns the file's complete lines; a killed run can leave a part of one at the end."""
-        return [
-            line for line in self._path.read_text().splitlines(keepends=True) if line.endswith("\n")
-        ]
+    def _write_waiting(self) -> None:
+        if not self._waiting:
+            return
+        size = os.fstat(self._file.fileno()).st_size
+        data = "".join(self._waiting).encode()
+        try:
+            written = self._file.write(data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with contextlib.suppress(
+                OSError
+            ):  # of a read-only disk: then nothing was written either
+                os.ftruncate(self._file.fileno(), size)
+            _log.warning(
+                "%s cannot be written (%s); %d records wait",
+                *(self._path, error.strerror, len(self._waiting)),
+            )
+        else:
+            self._waiting.clear()
+
+
+class _Tolerant:
+    """A file whose failing writes are warned of once."""
+
+    def __init__(self, file: Any):
+        self._file, self._failed = file, False
+
+    def write(self, data: bytes) -> None:
+        self._try(self._file.write, data)
+
+    def flush(self) -> None:
+        self._try(self._file.flush)
+
+    def close(self) -> None:
+        self._try(self._file.close)
+
+    def _try(self, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except OSError as error:
+            if not self._failed:
+                _log.warning("TensorBoard's events cannot be written (%s)", error.strerror)
+            self._failed = True
 
 
 class NoWriter:
@@ -71,5 +139,24 @@ class NoWriter:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Returns the records of a run's ``metrics.jsonl``, in order."""
-    return [json.loads(line) for line in (workdir / METRICS_FILE).read_text().splitlines()]
+    """Returns the records of a run's ``metrics.jsonl``, in order.
+
+    Lines that are no records, as the last one of a killed run can be, are left out, with a warning of how many.
+    """
+    path = workdir / METRICS_FILE
+    lines = path.read_text(errors="replace").splitlines()
+    records = [record for line in lines if (record := _parse(line)) is not None]
+    if len(records) < len(lines):
+        _log.warning("%s: %d lines are no records", path, len(lines) - len(records))
+    return records
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # RecursionError: a thousand brackets
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("split"), str):
+        return None
+    step = record.get("step")
+    return record if isinstance(step, int) and not isinstance(step, bool) else None

@@ -90,7 +90,30 @@ def open_split(settings: SourceSettings, split: str) -> PackedSource:
     """
     root = Path(settings.path)
     manifest = read_manifest(root)
+    try:
+        source = _open_view(root, manifest, split, settings.eval_protocol)
+        _check(source)
+    except RequestError:
+        raise
+    except _DAMAGED as error:
+        raise RequestError(
+            f"{root / MANIFEST_FILE} is damaged ({type(error).__name__}: {error}). Copy it again, or pack again into "
+            "another directory."
+        ) from error
+    return source
+
+
+# What a manifest with a missing or odd value makes Python and NumPy raise.
+_DAMAGED = (
+    *(KeyError, IndexError, TypeError, ValueError, AttributeError),
+    *(OverflowError, RecursionError, OSError, MemoryError, EOFError),
+)
+
+
+def _open_view(root: Path, manifest: dict[str, Any], split: str, protocol: str) -> PackedSource:
     for name, file in files(manifest).items():
+        if name != Path(name).name:
+            raise ValueError(f"{name!r} is not the name of a file beside it")
         size = (root / name).stat().st_size if (root / name).is_file() else None
         if size != file["bytes"]:
             raise RequestError(
@@ -99,8 +122,21 @@ def open_split(settings: SourceSettings, split: str) -> PackedSource:
             )
     view = split
     if split == "eval" and "eval" not in manifest["views"]:
-        view = "eval_squash" if settings.eval_protocol == "squash" else "eval_center"
+        view = "eval_squash" if protocol == "squash" else "eval_center"
     return PackedSource(root, manifest, view)
+
+
+def _check(source: PackedSource) -> None:
+    """Raises ValueError where the numbers of a manifest contradict the files."""
+    sizes = [len(shard) for shard in source._shards]
+    if set(sizes[:-1]) - {sizes[0]} or sizes[-1] > sizes[0] or sum(sizes) != len(source.labels):
+        raise ValueError(f"shards of {sizes} images do not hold the {len(source.labels)} labels")
+    if len(source.image_shape) != 3 or source.image_shape[2] != 3:
+        raise ValueError(f"images of shape {source.image_shape} are not RGB")
+    if source.shapes is not None and source.shapes.shape != (len(source), 2):
+        raise ValueError(f"there are {len(source.shapes)} shapes of {len(source)} images")
+    if len(source) and not 0 <= source.labels.min() <= source.labels.max() < source.num_classes:
+        raise ValueError(f"labels to {source.labels.max()}, but {source.num_classes} class names")
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
@@ -115,11 +151,15 @@ def read_manifest(root: Path) -> dict[str, Any]:
             f"data.path={str(root)!r} is no packed data set: it has no {MANIFEST_FILE}. Make one, or finish one that "
             "was interrupted: python -m alexnet_jax pack SOURCE OUT."
         )
-    manifest = json.loads(file.read_text())
-    if manifest["format"] != FORMAT:
+    try:
+        manifest = json.loads(file.read_bytes())
+        found = manifest["format"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise RequestError(
-            f"{file} is of format {manifest['format']}, this version reads {FORMAT}; pack again."
-        )
+            f"{file} is damaged ({type(error).__name__}: {error}). Copy it again, or pack again into another directory."
+        ) from error
+    if found != FORMAT:
+        raise RequestError(f"{file} is of format {found}, this version reads {FORMAT}; pack again.")
     return manifest
 
 

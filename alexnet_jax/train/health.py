@@ -1,0 +1,113 @@
+"""Numbers that are not finite, and a loss that does not move: which step, which tensor, what to look at."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+
+from alexnet_jax.errors import RunError
+
+ON_NONFINITE = ("stop", "rollback")
+
+NONFINITE = "nonfinite"  # among a step's sums
+STUCK_SHARE = 0.99  # of ln(classes), the loss of a network that tells nothing apart
+
+
+class NonFiniteError(RunError):
+    """The loss or a gradient of a step is not finite.
+
+    Attributes:
+      step: The first such step, from 1.
+      tensor: Whose gradient it is.
+      loss: The step's.
+      event: For ``metrics.jsonl``.
+    """
+
+    def __init__(self, step: int, tensor: str, loss: float, when: str = ""):
+        self.step, self.tensor, self.loss = step, tensor, loss
+        self.event = {"event": NONFINITE, "nonfinite_step": step, "tensor": tensor}
+        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is still {loss:.4g}"
+        super().__init__(
+            f"step {step}{when}: the gradient of {tensor} is not finite; {what}. The last checkpoint is from "
+            "before. Look at optimizer.learning_rate (lower it, or raise schedule.warmup_epochs), optimizer.clip_norm, "
+            "the precision and the data; or set health.on_nonfinite='rollback'."
+        )
+
+
+def nonfinite_place(gradients: Any) -> jax.Array:
+    """Returns 0 where all gradients are finite, or else the place of the last leaf that is not, from 1.
+
+    The last in the network's order is where it began: from there it spreads backwards. A loss that is not finite makes
+    every gradient so, from the classifier's on.
+    """
+    faults = jnp.stack([~jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients)])
+    return (faults * jnp.arange(1, len(faults) + 1)).max().astype(jnp.int32)
+
+
+def check_step(step: int, sums: Mapping[str, Any], params: Any) -> None:
+    """Checks the sums of one step, on the host.
+
+    Float16's scaled losses may overflow: such a step is skipped, and counted, and no fault; it has no ``NONFINITE``.
+
+    Raises:
+      NonFiniteError: If the step's loss or gradients are not finite.
+    """
+    place = int(sums.get(NONFINITE, 0))
+    if place:
+        path = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)][place - 1]
+        tensor = jax.tree_util.keystr(path, simple=True, separator="/")
+        raise NonFiniteError(step, tensor, float(sums["loss"] / sums["count"]))
+
+
+@dataclasses.dataclass
+class StuckLoss:
+    """Watches for a loss that stays at that of a network that tells nothing apart.
+
+    Attributes:
+      num_classes: Of the classifier.
+      first_epoch: Where the warm-up ends.
+      since: The epoch since which the loss is there; None while it is not.
+      told: Whether it was told.
+    """
+
+    num_classes: int
+    first_epoch: float
+    since: float | None = None
+    told: bool = False
+
+    def add(self, epoch: float, loss: float) -> str:
+        """Takes the mean loss of a window up to ``epoch``; returns what to tell once it is stuck for an epoch."""
+        chance = math.log(self.num_classes)
+        if epoch < self.first_epoch or loss < STUCK_SHARE * chance:
+            self.since, self.told = None, self.told and loss >= STUCK_SHARE * chance
+            return ""
+        self.since = epoch if self.since is None else self.since
+        if self.told or epoch - self.since < 1:
+            return ""
+        self.told = True
+        return (
+            f"the loss is {loss:.4f} for an epoch after the warm-up, as ln({self.num_classes}) = {chance:.4f} of a "
+            "network that tells nothing apart"
+        )
+
+
+def dead_layers(features: Mapping[str, jax.Array]) -> list[str]:
+    """Returns the hidden layers whose units are zero for every image of a batch.
+
+    Args:
+      features: Layer name -> activations [batch, ...], in the network's order.
+    """
+    return [name for name, values in features.items() if not bool(jnp.any(values != 0))]
+
+
+def advice(dead: list[str]) -> str:
+    """Returns what to look at when the loss is stuck."""
+    if dead:
+        return (
+            f"every unit of {', '.join(dead)} is dead (zero for every image): lower optimizer.learning_rate, "
+            "or train from the beginning with another seed"
+        )
+    return "no layer is dead: look at optimizer.learning_rate, the labels and the normalisation of the data"

@@ -1,0 +1,49 @@
+"""Back to the last checkpoint with a lower learning rate, after numbers that were not finite."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from alexnet_jax.train import experiment as experiments
+from alexnet_jax.train.experiment import Experiment
+from alexnet_jax.train.health import NonFiniteError
+from alexnet_jax.train.writers import METRICS_FILE, read_metrics
+
+EVENT = "rollback"
+
+
+def count(workdir: Path) -> int:
+    """Returns how often the run has gone back so far, by its ``metrics.jsonl``."""
+    times = 0
+    if jax.process_index() == 0 and (workdir / METRICS_FILE).exists():
+        times = sum(record.get("event") == EVENT for record in read_metrics(workdir))
+    if jax.process_count() > 1:
+        times = int(multihost_utils.broadcast_one_to_all(np.int32(times)))
+    return times
+
+
+def event(health: ConfigDict, fault: NonFiniteError, times: int) -> dict[str, Any]:
+    """Returns the record of going back for the ``times``-th time.
+
+    Raises:
+      NonFiniteError: ``fault``, if the settings do not allow it.
+    """
+    if health.on_nonfinite != "rollback":
+        raise fault
+    if times > health.max_rollbacks:
+        raise NonFiniteError(fault.step, fault.tensor, fault.loss, f" after {times - 1} rollbacks")
+    factor = health.rollback_factor**times
+    return {**fault.event, "event": EVENT, "rollbacks": times, "learning_rate_factor": factor}
+
+
+def rebuild(experiment: Experiment, times: int) -> Experiment:
+    """Returns the run from its start, with the learning rate of one that went back so often."""
+    config = experiment.config.copy_and_resolve_references()
+    config.optimizer.learning_rate *= config.health.rollback_factor**times
+    slower = experiments.build(config, experiment.sources, experiment.devices)
+    return dataclasses.replace(slower, config=experiment.config)

@@ -1,0 +1,90 @@
+"""SIGTERM and SIGINT at random moments, to runs of one process and of two."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from alexnet_jax.train import checkpoint
+from tests.faults import harness
+from tests.train.runs import assert_same_bits, saved_arrays
+
+# So long that no signal comes too late.
+LONG = "--config.num_epochs=2000"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends(tmp_path, number):
+    """Nothing is lost: the checkpoint is of the last step that was trained."""
+    draw = harness.draw(number.name)
+    for time_of in range(harness.count(1, 25)):
+        workdir = tmp_path if time_of < 2 else tmp_path / str(time_of)
+        process = harness.start(workdir, LONG)
+        before = checkpoint.latest_step(workdir) or 0
+        harness.wait_until(harness.has_reached(workdir, before + draw.randint(1, 30)), process)
+        time.sleep(draw.uniform(0, 0.3))
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode == 128 + number, output
+        harness.assert_no_traceback(output)
+        saved = checkpoint.latest_step(workdir)
+        assert f"stopped by {number.name} after step={saved}, which is saved" in output
+        assert saved == harness.last_step(workdir) > before
+
+
+def test_a_stopped_run_ends_with_the_same_bits(tmp_path, uninterrupted):
+    process = harness.start(tmp_path)
+    harness.wait_until(harness.has_reached(tmp_path, 5), process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert checkpoint.latest_step(tmp_path) < harness.STEPS
+    harness.run(tmp_path)
+    assert_same_bits(
+        saved_arrays(uninterrupted, harness.STEPS), saved_arrays(tmp_path, harness.STEPS)
+    )
+
+
+def test_a_second_signal_ends_at_once_and_harms_no_checkpoint(tmp_path):
+    for _ in range(harness.count(1, 10)):
+        process = harness.start(tmp_path, LONG)
+        before = checkpoint.latest_step(tmp_path) or 0
+        harness.wait_until(harness.has_reached(tmp_path, before + 6), process)
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.001)
+        begin = time.monotonic()
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode == 143
+        assert time.monotonic() - begin < 10
+        assert "second signal: ends at once" in output or "which is saved" in output
+        assert checkpoint.latest_step(tmp_path) is not None
+
+
+def test_two_processes_agree_on_the_step(tmp_path):
+    for time_of in range(harness.count(1, 10)):
+        draw = harness.draw(f"two {time_of}")
+        workdir = tmp_path / str(time_of)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        processes = [
+            harness.start(
+                workdir,
+                LONG,
+                f"--config.distributed.coordinator={address}",
+                "--config.distributed.num_processes=2",
+                f"--config.distributed.process_id={number}",
+            )
+            for number in range(2)
+        ]
+        harness.wait_until(harness.has_reached(workdir, draw.randint(2, 20)), *processes)
+        time.sleep(draw.uniform(0, 0.3))
+        victim = draw.randrange(2)  # one alone is told
+        processes[victim].send_signal(signal.SIGTERM)
+        outputs = [process.communicate(timeout=100)[0] for process in processes]
+        assert [process.returncode for process in processes] == [143, 143], outputs
+        saved = checkpoint.latest_step(workdir)
+        for output in outputs:
+            assert f"stopped by SIGTERM after step={saved}, which is saved" in output
+        assert saved == harness.last_step(workdir)
