@@ -51,7 +51,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     kind = section.get_type(name)
     if kind is ConfigDict:
         raise RequestError(
-            f"--config.{key} is a section; set its keys, e.g. {all_keys(config, key)[0]}."
+            f"--config.{key} is a section; set its keys, e.g. {(all_keys(config, key) or [f'{key}.NAME'])[0]}."
         )
     try:
         section[name] = _PARSERS[kind](text)

@@ -1,7 +1,9 @@
 """Images that cannot be read: named once, counted, replaced; too many stop the run."""
 
+import errno
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +13,7 @@ from alexnet_jax.errors import RequestError
 
 _log = logging.getLogger(__name__)
 _Loaded = TypeVar("_Loaded")
+RETRY_SECONDS = (0.1, 1.0, 5.0)  # before the second, third and fourth try of a read
 LISTED = 20  # of the broken images, in the message that stops a run
 
 
@@ -27,6 +30,7 @@ class BrokenImages:
         """
         self._split, self._num_examples, self._max_fraction = split, num_examples, max_fraction
         self._found: dict[int, str] = {}
+        self.retries = 0  # reads that failed for a moment
         self._lock = threading.Lock()
 
     @property
@@ -45,10 +49,24 @@ class BrokenImages:
             if place in self._found:
                 continue
             try:
-                return load(place)
+                return self._patiently(source, place, load)
             except UNREADABLE as error:
                 self._add(place, f"{describe(source, place)} ({error})")
         raise RequestError(self._too_many())
+
+    def _patiently(self, source: Source, index: int, load: Callable[[int], _Loaded]) -> _Loaded:
+        """Loads an example; a mount that fails for a moment is tried again."""
+        for pause in RETRY_SECONDS:
+            try:
+                return load(index)
+            except OSError as error:
+                if error.errno in (None, errno.ENOENT):  # None: of the decoder, not of the disk
+                    raise
+                with self._lock:
+                    self.retries += 1
+                _log.warning("%s: %s; tries again", describe(source, index), error.strerror)
+                time.sleep(pause)
+        return load(index)
 
     def _add(self, index: int, text: str) -> None:
         with self._lock:

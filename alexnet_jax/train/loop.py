@@ -193,8 +193,8 @@ class _Run:
                     train_step = self.experiment.train_step.lower(state, batch).compile()
             state, sums = train_step(state, batch)
             report.add(first, done, sums)
-            if report.stuck:
-                self._tell_stuck(done, state, report.stuck)
+            if stuck := report.take_stuck():
+                self._tell_stuck(done, state, stuck)
             self.console.step(done, done / agenda.steps_per_epoch)
 
             evaluate_now, save_now = agenda.evaluates(done), agenda.saves(done)

@@ -24,7 +24,7 @@ class TrainReport:
         self._pending: tuple[int, int, Any] | None = None
         config = experiment.config
         self._stuck_loss = StuckLoss(config.model.num_classes, config.schedule.warmup_epochs)
-        self.stuck = ""  # what to tell of the loss of the window that was read last
+        self._stuck = ""
 
     def add(self, first: int, done: int, sums: Any) -> None:
         """Takes the sums of the steps just dispatched, and reads those of the dispatch before."""
@@ -38,6 +38,11 @@ class TrainReport:
     def restart(self) -> None:
         """Begins a window."""
         self._meter.restart()
+
+    def take_stuck(self) -> str:
+        """Returns, once, what is to be told of a loss that does not move."""
+        stuck, self._stuck = self._stuck, ""
+        return stuck
 
     def _read(self, *, close: bool = False) -> None:
         if self._pending is None:
@@ -73,7 +78,8 @@ class TrainReport:
 
     def _watch_loss(self, done: int, loss: float) -> None:
         epoch = done / self._experiment.train_order.steps_per_epoch
-        self.stuck = self._stuck_loss.add(epoch, loss)
+        if self._experiment.config.data.source != "synthetic":  # there is nothing to learn
+            self._stuck = self._stuck_loss.add(epoch, loss) or self._stuck
 
 
 def broken_images(experiment: Experiment, split: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ from alexnet_jax.data.sources.base import SourceSettings
 from alexnet_jax.errors import RequestError
 from alexnet_jax.report.records import read_records
 from alexnet_jax.train.writers import read_metrics
-from tests.data.archives import write_cifar10
+from tests.data.archives import cifar10_records
 from tests.data.photos import encode, odd_images, photo
 from tests.data.test_broken import write_folder
 from tests.faults import harness
@@ -104,10 +104,8 @@ def test_images():
 
 
 def test_cifar10_files(tmp_path):
-    write_cifar10(tmp_path)
     draw = harness.draw("cifar10")
-    (file,) = tmp_path.rglob("test_batch.bin")
-    original = file.read_bytes()
+    file, original = tmp_path / "test_batch.bin", cifar10_records()[-20:].tobytes()
     for _ in range(TIMES):
         file.write_bytes(mutate(original, draw))
         with answers(RequestError):
@@ -117,7 +115,7 @@ def test_cifar10_files(tmp_path):
 def test_packed_manifests(tmp_path):
     write_folder(tmp_path / "photos", per_class=2)
     out = tmp_path / "packed"
-    assert main(["pack", str(tmp_path / "photos"), str(out), "--size", "40"]) == 0
+    assert main(["pack", f"folder:{tmp_path / 'photos'}", str(out), "--size", "40"]) == 0
     draw = harness.draw("packed")
     file = out / packed.MANIFEST_FILE
     original = file.read_bytes()
