@@ -23,7 +23,7 @@ class TrainReport:
         self._accumulator, self._meter = Accumulator(), Meter(clock)
         self._pending: tuple[int, int, Any] | None = None
         config = experiment.config
-        self._stuck_loss = StuckLoss(config.model.num_classes, config.schedule.warmup_epochs)
+        self._stuck_loss = StuckLoss(experiment.identity.num_classes, config.schedule.warmup_epochs)
         self._stuck = ""
 
     def add(self, first: int, done: int, sums: Any) -> None:
