@@ -15,7 +15,8 @@ def _reproduce(card, workdir) -> subprocess.CompletedProcess:
 
 
 def test_a_run_is_repeated_to_the_last_digit_and_a_difference_is_found(tmp_path, uninterrupted):
-    card = shutil.copy(uninterrupted / "run.json", tmp_path)
+    card = tmp_path / "run.json"
+    shutil.copy(uninterrupted / "run.json", card)
     run = _reproduce(card, tmp_path / "again")
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "the same to the last digit"
