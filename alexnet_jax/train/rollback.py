@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
 from alexnet_jax.train import experiment as experiments
 from alexnet_jax.train.experiment import Experiment
@@ -27,7 +26,7 @@ def count(workdir: Path) -> int:
     return times
 
 
-def event(health: ConfigDict, fault: NonFiniteError, times: int) -> dict[str, Any]:
+def event(health: Any, fault: NonFiniteError, times: int) -> dict[str, Any]:
     """Returns the record of going back for the ``times``-th time.
 
     Raises:
