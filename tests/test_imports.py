@@ -98,6 +98,18 @@ def _modules_after(code: str) -> set[str]:
     return {name.split(".")[0] for name in last.split()}
 
 
+def test_every_module_can_be_the_first_one_imported():
+    """A circle of imports shows only from where it is entered, and each command enters elsewhere."""
+    _modules_after(
+        "import importlib, pkgutil, alexnet_jax\n"
+        "paths = pkgutil.walk_packages(alexnet_jax.__path__, 'alexnet_jax.')\n"
+        "for name in [path.name for path in paths if path.name != 'alexnet_jax.__main__']:\n"
+        "    for loaded in [name for name in sys.modules if name.startswith('alexnet_jax')]:\n"
+        "        del sys.modules[loaded]\n"
+        "    importlib.import_module(name)\n"
+    )
+
+
 def test_import_is_light():
     assert _modules_after("import alexnet_jax").isdisjoint(HEAVY)
 

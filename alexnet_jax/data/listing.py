@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from alexnet_jax.data.sources.base import digest
+from alexnet_jax.data.fingerprint import digest
 
 EXTENSIONS = (".jpeg", ".jpg", ".png")
 CACHED_FROM = 10_000  # images; fewer are listed in less time than it takes to read a cache

@@ -1,11 +1,11 @@
 """What a data set looks like to the pipeline."""
 
 import dataclasses
-import hashlib
-from collections.abc import Sequence
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
+
+from alexnet_jax.data.fingerprint import digest
 
 SPLITS = ("train", "eval")
 
@@ -126,12 +126,3 @@ class ArraySource:
     def fingerprint(self) -> str:
         """Returns a digest of all pixels and labels."""
         return digest([self.images, self.labels])
-
-
-def digest(parts: Sequence[Any]) -> str:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of strings and arrays, one after the other."""
-    total = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else np.ascontiguousarray(part).data
-        total.update(data)
-    return total.hexdigest()[:16]

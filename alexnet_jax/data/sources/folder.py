@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet_jax.data.fingerprint import digest
 from alexnet_jax.data.listing import EXTENSIONS, images, list_images
-from alexnet_jax.data.sources.base import Example, SourceSettings, digest
+from alexnet_jax.data.sources.base import Example, SourceSettings
 from alexnet_jax.errors import RequestError
 
 FOLDERS = {"train": "train", "eval": "val"}

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.data.sources.base import Example, SourceSettings, digest
+from alexnet_jax.data.fingerprint import digest
+from alexnet_jax.data.sources.base import Example, SourceSettings
 from alexnet_jax.errors import RequestError
 
 MANIFEST_FILE = "manifest.json"

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from alexnet_jax.data.sources.base import Example, SourceSettings, digest
+from alexnet_jax.data.fingerprint import digest
+from alexnet_jax.data.sources.base import Example, SourceSettings
 
 POOL_IMAGES = (
     256  # different images; longer data sets repeat them, so that any length fits in memory

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from alexnet_jax.data.decode import open_image
-from alexnet_jax.data.sources.base import ArraySource, Example, Source, SourceSettings, digest
+from alexnet_jax.data.fingerprint import digest
+from alexnet_jax.data.sources.base import ArraySource, Example, Source, SourceSettings
 from alexnet_jax.data.sources.tfrecord import TfrecordFiles
 from alexnet_jax.errors import RequestError
 
