@@ -12,20 +12,21 @@ from alexnet_jax import config as configuration
 from alexnet_jax.backend import compilation_cache, distributed
 from alexnet_jax.backend.activate import activate
 from alexnet_jax.errors import Fault, RequestError, RunError
-from alexnet_jax.train import experiment, lock, loop
+from alexnet_jax.train import dry_run, experiment, lock, loop
 from alexnet_jax.train.stopping import Stopped
 
 MODES = ("train", "eval")
 
 USAGE = """\
-usage: python -m alexnet_jax.main --config FILE[:ARGUMENT] [--workdir DIR] [--mode train|eval] [--quiet]
-       [--config.KEY=VALUE ...]
+usage: python -m alexnet_jax.main --config FILE[:ARGUMENT] [--workdir DIR] [--mode train|eval] [--dry_run]
+       [--quiet] [--config.KEY=VALUE ...]
 
 Trains (or evaluates) a recipe. A workdir that holds checkpoints is continued, without asking.
 
   --config    the recipe, a file that defines get_config(); some take an argument, e.g. configs/imagenet.py:smoke
   --workdir   where everything is written; default: runs/ and the recipe's name
   --mode      train, or eval: evaluate the workdir's newest checkpoint, or --config.init_weights=PATH
+  --dry_run   compile the steps and say how much memory they need; nothing is trained or written
   --quiet     print nothing but the last line, the evaluation
   --config.KEY=VALUE   changes one setting, e.g. --config.optimizer.learning_rate=0.02
 
@@ -69,11 +70,13 @@ def _run(argv: list[str]) -> None:
     config = configuration.load(options.config)
     faults = configuration.override(config, assignments)
     workdir = _workdir(options)
-    if options.mode == "train":
+    writes = options.mode == "train" and not options.dry_run
+    if writes:
         lock.refuse_if_held(workdir)
-    cache_dir = workdir / "cache" if options.mode == "train" else None  # evaluation writes nothing
-    prepared = _prepare(config, faults, cache_dir)
-    if options.mode == "eval":
+    prepared = _prepare(config, faults, workdir / "cache" if writes else None)
+    if options.dry_run:
+        dry_run.dry_run(prepared, workdir)
+    elif options.mode == "eval":
         loop.evaluate_only(prepared, workdir)
     else:
         loop.train(prepared, workdir, recipe=options.config, quiet=options.quiet)
@@ -99,6 +102,7 @@ def _parse(arguments: list[str]) -> flags.FlagValues:
     flags.DEFINE_string("config", "", "The recipe.", flag_values=values)
     flags.DEFINE_string("workdir", "", "Where everything is written.", flag_values=values)
     flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=values)
+    flags.DEFINE_bool("dry_run", False, "Compile only.", flag_values=values)
     flags.DEFINE_bool("quiet", False, "Print the result only.", flag_values=values)
     try:
         extra = values(arguments)[1:]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax.main import main
+from alexnet_jax.train import dry_run
 
 ROOT = Path(__file__).parents[1]
 DIGITS = f"--config={ROOT}/configs/digits.py"
@@ -18,13 +19,13 @@ def _main(*arguments: str) -> int:
     return main(["main", *arguments])
 
 
-def _refused(capsys, *arguments: str) -> str:
-    """Returns the message of a request that must be refused."""
+def _refused(capsys, *arguments: str, printed: bool = False) -> str:
+    """Returns the message of a request that must be refused, before anything is printed unless ``printed``."""
     assert _main(*arguments) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "Traceback" not in printed.err
-    return printed.err
+    output = capsys.readouterr()
+    assert printed or output.out == ""
+    assert "Traceback" not in output.err
+    return output.err
 
 
 def test_trains_and_evaluates_cifar10_in_its_exact_format(tmp_path, capsys):
@@ -76,6 +77,22 @@ def test_trains_and_evaluates_a_folder(tmp_path, capsys):
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("eval step=24 ")
     assert last.endswith(" n=6")
+
+
+def test_dry_run_says_how_much_memory_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    """cifar32: parameters and momentum are 2 x 4 x 2,472,266 bytes; the step needs them at least."""
+    arguments = (DIGITS, f"--workdir={tmp_path / 'run'}", "--dry_run")
+    assert _main(*arguments) == 0
+    training, evaluation, last = capsys.readouterr().out.splitlines()
+    sizes = [float(line.split("memory: ")[1].split(" GB")[0]) for line in (training, evaluation)]
+    assert 2 * 4 * 2_472_266 / 1e9 < sizes[0] < 1
+    assert 4 * 2_472_266 / 1e9 < sizes[1] < 1
+    assert last == f"dry run: 440 steps would be trained in {tmp_path / 'run'}"
+    assert not list(tmp_path.iterdir())
+
+    monkeypatch.setattr(dry_run, "memory_bytes", lambda device: 10**6)
+    message = _refused(capsys, *arguments, printed=True)
+    assert "of 0.00 GB on each device; use a smaller batch_size" in message
 
 
 def test_all_faults_at_once(tmp_path, capsys):

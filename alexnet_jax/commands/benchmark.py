@@ -26,6 +26,7 @@ from alexnet_jax.train import (
     speed,
 )
 from alexnet_jax.train.parallel import STRATEGIES
+from alexnet_jax.train.timing import median_seconds
 
 EXAMPLE = """examples:
   python -m alexnet_jax benchmark step --variant torchvision --batch-size 64 --against torch
@@ -149,7 +150,7 @@ def measure_all(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
     batch = run.place_batch("train", input_speed.first_batch(run))
     training = speed.Training(run, batch)
     calls = {"step": lambda: jax.block_until_ready(training.step(batch))}
-    seconds = speed.median_seconds(calls, options.steps)["step"]
+    seconds = median_seconds(calls, options.steps)["step"]
     floors = options.floors or not options.json
     figures |= speed.step_figures(run, training, seconds, floors=floors)
     figures["end_to_end"] = training.images_per_second(options.seconds)

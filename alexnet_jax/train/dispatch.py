@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.steps import Sums, TrainStep
 
-# At most so many by "auto". What a call costs is then spread thin, and a run still shows its progress every few seconds
+# At most so many by "auto" on an accelerator. What a call costs is then spread thin, and a run still shows its progress every few seconds
 # on a slow device.
 AUTOMATIC_STEPS = 32
 
@@ -26,7 +26,8 @@ def make_train_steps(step: TrainStep) -> ManySteps:
     sums has that axis too; behind "count" it holds zeros.
 
     The number of steps is an argument and not part of the program: one program serves every number, so that a step
-    computes the same bits whichever steps it shares a dispatch with.
+    computes the same bits whichever steps it shares a dispatch with. Where there is room for one step only, there is no
+    loop: XLA's CPU compiler makes its body several times slower than the same step outside.
     """
 
     def train_steps(state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Sums]:
@@ -41,6 +42,9 @@ def make_train_steps(step: TrainStep) -> ManySteps:
             return state, {name: written[name].at[at].set(value) for name, value in sums.items()}
 
         most = batch["steps"]["row"].shape[0]
+        if most == 1:
+            state, sums = one(state, jnp.int32(0))
+            return state, {name: value[None] for name, value in sums.items()}
         shapes = jax.eval_shape(one, state, jnp.int32(0))[1]
         zeros = {name: jnp.zeros((most, *sum_.shape), sum_.dtype) for name, sum_ in shapes.items()}
         return lax.fori_loop(0, batch["count"], add, (state, zeros))

@@ -275,7 +275,7 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
             plateau=plateau,
         )
     on_device = is_resident(config.data.resident, sources, devices)
-    steps_per_dispatch = parts.steps_per_dispatch(config, resident=on_device)
+    steps_per_dispatch = parts.steps_per_dispatch(config, own_device(devices), resident=on_device)
     objective = Objective(
         model=model,
         transform=parts.build_transform(config, sources),

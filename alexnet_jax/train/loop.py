@@ -12,6 +12,7 @@ from alexnet_jax.train import checkpoint, health, lock, rollback, starting_weigh
 from alexnet_jax.train.checkpoint import Checkpoints
 from alexnet_jax.train.clock import Clock
 from alexnet_jax.train.console import RunConsole, eval_line, print_results
+from alexnet_jax.train.dry_run import expected_memory_bytes
 from alexnet_jax.train.evaluate import evaluate
 from alexnet_jax.train.experiment import Experiment
 from alexnet_jax.train.health import NonFiniteError
@@ -124,6 +125,7 @@ def _train(
             stop_step=experiment.total_steps,
             time_split=clock.split_seconds(),
             images=(experiment.total_steps - start_step) * experiment.config.batch_size,
+            expected_memory_bytes=run.memory_bytes,
             final=final,
         )
         write_json(workdir / RUN_CARD_FILE, card)
@@ -168,6 +170,7 @@ class _Run:
     console: RunConsole
     pictures: Pictures | None
     stop: StopRequest
+    memory_bytes: int | None = None  # the compiled training step's, on each device
 
     def train(self, state: TrainState, start_step: int) -> Averages:
         """Trains from a state to the end, and returns the last evaluation."""
@@ -191,6 +194,7 @@ class _Run:
             if train_step is None:
                 with self.clock.measure("compile"):
                     train_step = self.experiment.train_step.lower(state, batch).compile()
+                self.memory_bytes = expected_memory_bytes(train_step)
             state, sums = train_step(state, batch)
             report.add(first, done, sums)
             if stuck := report.take_stuck():

@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from jax import numpy as jnp
 from ml_collections import ConfigDict
 
+from alexnet_jax.backend.capabilities import is_cpu
 from alexnet_jax.data import decode
 from alexnet_jax.data.sources.base import SPLITS, InMemory, Source
 from alexnet_jax.model import alexnet
@@ -121,11 +123,14 @@ def agenda(config: ConfigDict, steps_per_epoch: int) -> Agenda:
     )
 
 
-def steps_per_dispatch(config: ConfigDict, *, resident: bool) -> int:
-    """Returns the most steps of a dispatch: one where batches come from the host, whatever is asked for."""
+def steps_per_dispatch(config: ConfigDict, device: jax.Device, *, resident: bool) -> int:
+    """Returns the most steps of a dispatch: one where batches come from the host, whatever is asked for.
+
+    By itself one on a CPU too, where a call costs little and a compiled loop much.
+    """
     if not resident:
         return 1
-    return config.steps_per_dispatch or AUTOMATIC_STEPS
+    return config.steps_per_dispatch or (1 if is_cpu(device) else AUTOMATIC_STEPS)
 
 
 def loss_scaling(config: ConfigDict, precision: str) -> LossScaling | None:

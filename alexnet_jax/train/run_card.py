@@ -44,6 +44,7 @@ def run_card(
     stop_step: int,
     time_split: dict[str, float],
     images: int,
+    expected_memory_bytes: int | None,
     final: Averages,
 ) -> dict[str, Any]:
     """Returns the card of a finished run.
@@ -59,6 +60,7 @@ def run_card(
       stop_step: Steps done in the whole run.
       time_split: Seconds, from ``Clock``.
       images: Trained on by this process.
+      expected_memory_bytes: Of the compiled training step, on each device; None where not known.
       final: Of the last evaluation.
     """
     training_seconds = time_split["step"] + time_split["input_wait"]
@@ -75,6 +77,7 @@ def run_card(
         "steps": stop_step,
         "time_seconds": {name: round(seconds, 3) for name, seconds in time_split.items()},
         "images_per_second": images / training_seconds if images else None,
+        "expected_memory_bytes": expected_memory_bytes,
         "peak_memory_bytes": peak_memory_bytes(jax.local_devices()[0]),
         "final": final.record(),
     }

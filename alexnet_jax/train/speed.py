@@ -1,6 +1,5 @@
 """How fast the training step is, measured, and what it moves."""
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,8 +11,7 @@ from alexnet_jax.train import ceilings
 from alexnet_jax.train.collectives import sent_bytes
 from alexnet_jax.train.experiment import Experiment
 from alexnet_jax.train.parts import DTYPES, image_size
-
-WARM_UP_STEPS = 2
+from alexnet_jax.train.timing import WARM_UP_ROUNDS, median_seconds
 
 
 class Training:
@@ -49,10 +47,10 @@ class Training:
             sums = self.step(run.place_batch("train", batch))
             jax.block_until_ready(pending)  # one dispatch behind, as the loop
             pending, done = sums, done + after - before
-            if dispatch + 1 == WARM_UP_STEPS:
+            if dispatch + 1 == WARM_UP_ROUNDS:
                 self.wait()
                 first, start = done, time.perf_counter()
-            elif dispatch >= WARM_UP_STEPS and time.perf_counter() - start > seconds:
+            elif dispatch >= WARM_UP_ROUNDS and time.perf_counter() - start > seconds:
                 break
         self.wait()
         passed = time.perf_counter() - start
@@ -139,17 +137,6 @@ def step_figures(
         figures["arithmetic_floor_milliseconds"] = 1e3 * config.batch_size * flops / peak
         figures["bandwidth_floor_milliseconds"] = 1e3 * moved / copied
     return figures
-
-
-def median_seconds(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Returns each call's median time; they take turns, so that all see the same machine."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(WARM_UP_STEPS + rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[WARM_UP_STEPS:]) for name, values in times.items()}
 
 
 def _summary(run: Experiment) -> Summary:

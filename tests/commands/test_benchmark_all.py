@@ -11,7 +11,7 @@ from alexnet_jax.__main__ import main
 from alexnet_jax.data import decode
 from alexnet_jax.model.summary import summarize
 from alexnet_jax.model.variants import VARIANTS, Conv, get_variant, variants
-from alexnet_jax.train import ceilings, limits, peer_torch, speed
+from alexnet_jax.train import ceilings, limits, peer_torch, timing
 from tests.commands.test_benchmark import KEYS as STEP_KEYS
 from tests.commands.test_benchmark_input import PARTS
 from tests.data.photos import jpeg
@@ -160,14 +160,14 @@ def test_the_peer_is_the_same_network(name):
 
 def test_calls_take_turns(monkeypatch):
     now, order = [0.0], []
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
 
     def call(name, seconds):
         order.append(name)
-        now[0] += seconds if order.count(name) > speed.WARM_UP_STEPS else 100
+        now[0] += seconds if order.count(name) > timing.WARM_UP_ROUNDS else 100
 
     calls = {"a": lambda: call("a", 2.0), "b": lambda: call("b", 5.0)}
-    assert speed.median_seconds(calls, 3) == {"a": 2, "b": 5}
+    assert timing.median_seconds(calls, 3) == {"a": 2, "b": 5}
     assert order == ["a", "b"] * 5
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alexnet_jax import config as configuration
-from alexnet_jax.train import dispatch, experiment, loop
+from alexnet_jax.train import dispatch, experiment, loop, parts
 from alexnet_jax.train.agenda import Agenda
 from alexnet_jax.train.writers import read_metrics
 from tests.train.runs import assert_same_bits, saved_arrays
@@ -40,7 +40,7 @@ def _records(workdir):
 
 
 def _trained(most, parallelism, device_count):
-    """Returns the parameters after seven steps."""
+    """Returns the parameters after eight steps."""
     config = _config(steps_per_dispatch=most, parallelism=parallelism)
     run = _build(config, device_count)
     state = run.initial_state
@@ -60,7 +60,7 @@ def test_the_same_bits_however_many_steps_a_dispatch(parallelism):
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
     """Stopped in the middle of what the whole run does at once, and continued in other pieces."""
     no_saves = {"checkpoint.every_steps": 0, "checkpoint.every_epochs": 0}
-    loop.train(_build(_config(**no_saves)), tmp_path / "whole")
+    loop.train(_build(_config(steps_per_dispatch=32, **no_saves)), tmp_path / "whole")
     stop = _build(_config(steps_per_dispatch=1, **no_saves))
     agenda = dataclasses.replace(stop.agenda, total_steps=7)
     loop.train(dataclasses.replace(stop, agenda=agenda), tmp_path / "stopped")
@@ -85,7 +85,16 @@ def test_dispatches_end_where_something_falls_due():
 def test_from_the_host_each_step_is_a_dispatch():
     run = _build(_config(steps_per_dispatch=0, **{"data.resident": "false"}))
     assert run.steps_per_dispatch == 1
-    assert _build(_config()).steps_per_dispatch == dispatch.AUTOMATIC_STEPS
+
+
+def test_several_steps_by_default_on_an_accelerator_only(monkeypatch):
+    config, device = _config(), jax.devices("cpu")[0]
+    assert parts.steps_per_dispatch(config, device, resident=True) == 1
+    monkeypatch.setattr(parts, "is_cpu", lambda device: False)
+    assert parts.steps_per_dispatch(config, device, resident=True) == dispatch.AUTOMATIC_STEPS
+    assert parts.steps_per_dispatch(config, device, resident=False) == 1
+    config.steps_per_dispatch = 5
+    assert parts.steps_per_dispatch(config, device, resident=True) == 5
 
 
 def test_impossible_requests_are_explained():

@@ -34,6 +34,7 @@ def _train_until(run, workdir, stop_after: int) -> None:
                     raise _Killed
                 return compiled(state, batch)
 
+            step.memory_analysis = lambda: None
             return type("", (), {"compile": lambda self: step})()
 
     with pytest.raises(_Killed):

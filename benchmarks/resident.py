@@ -1,0 +1,88 @@
+"""Images a second of training from the host, one step a dispatch, and from the device, several; see benchmarks.md.
+
+    python benchmarks/resident.py
+
+configs/digits.py, and its network on images of CIFAR-10's size and number of classes. All ways of a recipe take turns;
+"step alone" is the step on a batch that stays on the device.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from alexnet_jax import config as configuration
+from alexnet_jax.data.sources.base import ArraySource, Source
+from alexnet_jax.train import experiment, speed
+from alexnet_jax.train.timing import median_seconds
+
+ROOT = Path(__file__).parents[1]
+WAYS = {"host": ("false", 1), "resident": ("true", 1), "resident, 32 a dispatch": ("true", 32)}
+
+
+def recipe(name: str, batch_size: int, size: int) -> tuple[ConfigDict, dict[str, Source]]:
+    """Returns a run without end, and its data."""
+    config = configuration.load(str(ROOT / "configs/digits.py"))
+    config.num_epochs, config.log_every_steps = 10_000, 50
+    config.eval_every_epochs = config.checkpoint.every_epochs = 0
+    if name == "digits":
+        return config, experiment.open_sources(config)
+    config.batch_size = batch_size
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (size, 32, 32, 3), np.uint8)
+    labels = generator.integers(0, 10, size).astype(np.int32)
+    source = ArraySource(images, labels, tuple("0123456789"))
+    return config, {"train": source, "eval": source}
+
+
+def prepare(name: str, way: str, options: argparse.Namespace) -> speed.Training:
+    """Builds and compiles a run."""
+    config, sources = recipe(name, options.batch_size, options.images)
+    config.data.resident, config.steps_per_dispatch = WAYS[way]
+    run = experiment.build(config, sources, jax.devices()[:1])
+    batches = run.train_batches(0)
+    training = speed.Training(run, run.place_batch("train", next(batches)))
+    batches.close()
+    return training
+
+
+def step_alone(name: str, options: argparse.Namespace) -> float:
+    """Returns the images a second of the step on a batch that stays on the device."""
+    config, sources = recipe(name, options.batch_size, options.images)
+    config.data.resident = "false"
+    run = experiment.build(config, sources, jax.devices()[:1])
+    batches = run.train_batches(0)
+    batch = run.place_batch("train", next(batches))
+    batches.close()
+    training = speed.Training(run, batch)
+    calls = {"step": lambda: jax.block_until_ready(training.step(batch))}
+    return config.batch_size / median_seconds(calls, 20)["step"]
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch-size", type=int, default=128, help="of the CIFAR-size run")
+    parser.add_argument("--images", type=int, default=10_000, help="of the CIFAR-size run")
+    parser.add_argument("--seconds", type=float, default=4.0, help="a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print(f"jax {jax.__version__}, Python {sys.version.split()[0]}, {jax.devices()[0].device_kind}")
+    for name in ("digits", "CIFAR size"):
+        runs = {way: prepare(name, way, options) for way in WAYS}
+        rates: dict[str, list[float]] = {way: [] for way in WAYS}
+        for _ in range(options.rounds):
+            for way, training in runs.items():
+                rates[way].append(training.images_per_second(options.seconds))
+        medians = {way: statistics.median(values) for way, values in rates.items()}
+        print(f"{name}: step alone {step_alone(name, options):,.0f} images/s")
+        for way, rate in medians.items():
+            print(f"  {way:24} {rate:8,.0f} images/s  {rate / medians['host']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
