@@ -11,8 +11,8 @@ from jax import numpy as jnp
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.steps import Sums, TrainStep
 
-# At most so many by "auto" on an accelerator. What a call costs is then spread thin, and a run still shows its progress every few seconds
-# on a slow device.
+# At most so many by "auto" on an accelerator. What a call costs is then spread thin, and a run still shows its progress
+# every few seconds on a slow device.
 AUTOMATIC_STEPS = 32
 
 ManySteps = Callable[[TrainState, dict[str, Any]], tuple[TrainState, Sums]]
