@@ -21,7 +21,7 @@ from alexnet_jax.train import experiment, speed
 from alexnet_jax.train.timing import median_seconds
 
 ROOT = Path(__file__).parents[1]
-WAYS = {"host": ("false", 1), "resident": ("true", 1), "resident, 32 a dispatch": ("true", 32)}
+WAYS = {"host": "false", "resident": "true"}
 
 
 def recipe(name: str, batch_size: int, size: int) -> tuple[ConfigDict, dict[str, Source]]:
@@ -42,7 +42,8 @@ def recipe(name: str, batch_size: int, size: int) -> tuple[ConfigDict, dict[str,
 def prepare(name: str, way: str, options: argparse.Namespace) -> speed.Training:
     """Builds and compiles a run."""
     config, sources = recipe(name, options.batch_size, options.images)
-    config.data.resident, config.steps_per_dispatch = WAYS[way]
+    config.data.resident = WAYS[way]
+    config.steps_per_dispatch = options.together if WAYS[way] == "true" else 0
     run = experiment.build(config, sources, jax.devices()[:1])
     batches = run.train_batches(0)
     training = speed.Training(run, run.place_batch("train", next(batches)))
@@ -68,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=128, help="of the CIFAR-size run")
     parser.add_argument("--images", type=int, default=10_000, help="of the CIFAR-size run")
+    parser.add_argument("--together", type=int, default=0, help="steps_per_dispatch; default: auto")
     parser.add_argument("--seconds", type=float, default=4.0, help="a round")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
