@@ -34,6 +34,7 @@ def _build(setting: str, device_count: int, parallelism: str = "jit"):
     sources = {"train": _source(0, _Shaped), "eval": _source(1)}
     config = _config(setting)
     config.parallelism = parallelism
+    config.steps_per_dispatch = 3 if setting == "true" else 0
     return experiment.build(config, sources, jax.devices("cpu")[:device_count])
 
 
