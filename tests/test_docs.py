@@ -110,7 +110,9 @@ def test_readme_code_runs(capsys):
     assert "'fc8': (1, 1000)" in capsys.readouterr().out
 
 
-def test_chinese_readme_has_the_same_code():
+def test_chinese_readme_has_the_same_code_and_recording():
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh.md"))
+    assert blocks(chinese, "text") == blocks(english, "text")
     assert _code((ROOT / "README.zh.md").read_text()) == _code((ROOT / "README.md").read_text())
 
 
