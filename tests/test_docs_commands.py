@@ -34,6 +34,7 @@ RUN_BY = {
         "digits.py",
     ),
     "python -m alexnet_jax --help": ("tests/commands/test_summary.py", '["--help"]'),
+    "bash scripts/faults.sh": ("scripts/faults.sh", "tests/faults"),  # is itself tests, longer ones
     "bash .ci/run": ("CONTRIBUTING.md", "bash .ci/run"),
     "pip install": (".ci/run", "make_environment"),
     "source": ("tests/test_docs_commands.py", "is_file()"),  # sets variables only
@@ -151,7 +152,8 @@ def _is_run(text: str) -> bool:
         return any(f'"{kind[1]}"' in file.read_text() for file in ROOT.glob("tests/**/test_*.py"))
     if script := re.match(r"(?:\w+=\S+ )*bash scripts/(\w+\.sh)", text):
         files = [ROOT / ".ci" / "run", *ROOT.glob("tests/**/test_*.py")]
-        return any(script[1] in file.read_text() for file in files)
+        if any(script[1] in file.read_text() for file in files):
+            return True
     found = next((by for known, by in RUN_BY.items() if text.startswith(known)), None)
     return found is not None and found[1] in (ROOT / found[0]).read_text()
 
