@@ -30,6 +30,7 @@ ALLOWED = {
     "library": GROUND | {"model", "data", "backend", "train"},
     "report": GROUND | {"data", "train", "config"},
     "commands": GROUND | {"model", "data", "backend", "train", "config", "library", "report"},
+    "plots": GROUND | {"model"},
     "errors": set(),
     "randomness": set(),
 }
