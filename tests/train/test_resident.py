@@ -30,17 +30,18 @@ def _config(setting: str):
     return config
 
 
-def _build(setting: str, device_count: int, parallelism: str = "jit"):
+def _build(setting: str, device_count: int, parallelism: str = "jit", together: int = 0):
     sources = {"train": _source(0, _Shaped), "eval": _source(1)}
     config = _config(setting)
     config.parallelism = parallelism
-    config.steps_per_dispatch = 3 if setting == "true" else 0
+    config.steps_per_dispatch = together
     return experiment.build(config, sources, jax.devices("cpu")[:device_count])
 
 
 @pytest.mark.parametrize(("device_count", "parallelism"), [(1, "jit"), (4, "jit"), (4, "pmap")])
 def test_batches_are_the_same_as_from_the_host(device_count, parallelism):
-    there, here = (_build(setting, device_count, parallelism) for setting in ("true", "false"))
+    there = _build("true", device_count, parallelism, together=3)
+    here = _build("false", device_count, parallelism)
     assert set(there.resident) == {"train", "eval"}
     assert here.resident == {}
     shipped = next(there.train_batches(1))
