@@ -41,6 +41,15 @@ def automatic_precision(device: jax.Device, supported: Container[str] = HALVES) 
     return next(halves, "float32")
 
 
+def automatic_layers(device: jax.Device) -> str:
+    """Returns the formulation of the layers that "auto" stands for on ``device``.
+
+    On a CPU "fast", which was made for it (benchmarks.md); elsewhere "plain", which leaves convolutions and pooling to
+    the vendor's kernels, until a measurement says otherwise.
+    """
+    return "fast" if device.platform == "cpu" else "plain"
+
+
 @functools.cache
 def differentiates(device: jax.Device, dtype: str) -> bool:
     """Returns whether a convolution in ``dtype`` and its gradient run on ``device`` and are right."""

@@ -14,6 +14,7 @@ from alexnet_jax.config import default_config, validate
 from alexnet_jax.data.sources import SOURCES
 from alexnet_jax.data.sources.folder import FolderSource
 from alexnet_jax.errors import RequestError
+from alexnet_jax.model.formulations import FORMULATIONS
 from alexnet_jax.model.variants import get_variant, variants
 from alexnet_jax.train import (
     experiment,
@@ -78,6 +79,7 @@ def _add_step(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", default="torchvision", help=f"one of: {', '.join(variants())}")
     parser.add_argument("--batch-size", type=int, default=64, help="global; default: 64")
     parser.add_argument("--precision", choices=precisions, default="auto")
+    parser.add_argument("--layers", choices=("auto", *FORMULATIONS), default="auto")
     parser.add_argument("--parallelism", choices=("auto", *STRATEGIES), default="jit")
     parser.add_argument("--steps", type=int, default=10, help="timed steps; default: 10")
     parser.add_argument("--floors", action="store_true", help="the least possible times, in JSON")
@@ -180,7 +182,7 @@ def _step_config(options: argparse.Namespace) -> ConfigDict:
     config = default_config()
     config.model.variant = options.variant
     config.model.num_classes = get_variant(options.variant).num_classes
-    config.model.precision = options.precision
+    config.model.precision, config.model.layers = options.precision, options.layers
     config.batch_size = options.batch_size
     config.parallelism = options.parallelism
     config.augment.flip_probability = 0.5

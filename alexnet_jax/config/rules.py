@@ -11,6 +11,7 @@ from alexnet_jax.config.keys import get
 from alexnet_jax.data.decode import PROTOCOLS
 from alexnet_jax.data.sources import SOURCES
 from alexnet_jax.errors import Fault
+from alexnet_jax.model.formulations import FORMULATIONS
 from alexnet_jax.model.variants import VARIANTS, get_variant
 from alexnet_jax.train.health import ON_NONFINITE
 from alexnet_jax.train.loss_scale import MODES as LOSS_SCALE_MODES
@@ -27,6 +28,7 @@ CROPS = ("none", "pad", "random", "random_resized")
 CHOICES: dict[str, Iterable[str]] = {
     "model.variant": VARIANTS,
     "model.precision": ("auto", *DTYPES),
+    "model.layers": ("auto", *FORMULATIONS),
     "data.source": SOURCES,
     "augment.crop": CROPS,
     "data.resident": RESIDENT_SETTINGS,

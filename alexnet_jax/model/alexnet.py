@@ -9,6 +9,7 @@ from jax import numpy as jnp
 
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model import layers
+from alexnet_jax.model.formulations import FORMULATIONS, Formulation
 from alexnet_jax.model.placement import Placement
 from alexnet_jax.model.variants import Conv, Variant, get_variant
 from alexnet_jax.randomness import address, named_key
@@ -31,6 +32,7 @@ class AlexNet(nnx.Module):
         seed: int,
         frozen: tuple[str, ...],
         placement: Placement,
+        formulation: Formulation,
     ):
         """Draws the parameters (float32), each layer from ``seed`` and the layer's name alone.
 
@@ -43,9 +45,11 @@ class AlexNet(nnx.Module):
           seed: Of the parameters.
           frozen: Layers that training leaves alone: batch norms of these use their stored statistics always.
           placement: How the model is spread over devices.
+          formulation: How the layers are computed.
         """
         self.variant, self.num_classes, self.image_size = variant, num_classes, image_size
-        self.dropout_rate, self.dtype, self.placement = dropout_rate, dtype, placement
+        self.dropout_rate, self.dtype = dropout_rate, dtype
+        self.placement, self.formulation = placement, formulation
         self.frozen = frozen
 
         features = 3
@@ -105,13 +109,15 @@ class AlexNet(nnx.Module):
                 stored = keys is None or f"bn{number}" in self.frozen
                 x = getattr(self, f"bn{number}")(x, use_running_average=stored)
                 yield f"bn{number}", x
-            x = nnx.relu(x)
-            yield f"relu{number}", x
+            rectified = nnx.relu(x)
+            yield f"relu{number}", rectified
             if number in variant.local_response_norm:
-                x = layers.local_response_norm(x)
+                x = rectified = layers.local_response_norm(rectified)
                 yield f"norm{number}", x
-            if row.pool is not None:
-                x = layers.max_pool(x, *row.pool)
+            if row.pool is None:
+                x = rectified
+            else:  # rectified and pooled in one; what the norm gives is not negative and stays as it is
+                x = self.formulation.relu_max_pool(x, *row.pool)
                 yield f"pool{number}", x
 
         if variant.average_pool is not None:
@@ -151,7 +157,8 @@ class AlexNet(nnx.Module):
             kernel_init=initialization.conv_kernel,
             bias_init=initialization.bias(fan_in, row.bias_value),
             dtype=self.dtype,
-            conv_general_dilated=layers.convolution,
+            conv_general_dilated=self.placement.convolution(self.formulation),
+            promote_dtype=self.formulation.promote,
             rngs=nnx.Rngs(params=named_key(seed, name)),
         )
 
@@ -176,7 +183,8 @@ class AlexNet(nnx.Module):
             kernel_init=initialization.dense_kernel,
             bias_init=initialization.bias(in_features, bias_value),
             dtype=self.dtype,
-            dot_general=self.placement.dense_product(name),
+            dot_general=self.placement.dense_product(name, self.formulation),
+            promote_dtype=self.formulation.promote,
             # The classifier's sums are not rounded to the layers' dtype: a thousand logits in bfloat16 have many ties.
             preferred_element_type=jnp.float32 if name == self.variant.dense_names[-1] else None,
             rngs=nnx.Rngs(params=named_key(seed, name)),
@@ -193,6 +201,7 @@ def create(
     seed: int = 0,
     frozen: tuple[str, ...] = (),
     placement: Placement = Placement(),  # noqa: B008 (immutable)
+    layers: str = "plain",
 ) -> AlexNet:
     """Builds a variant with freshly drawn parameters.
 
@@ -205,6 +214,8 @@ def create(
       seed: Of the parameters.
       frozen: Layers that training leaves alone; of the parameters the optimizer must know it too.
       placement: How the model is spread over devices; by default as the compiler sees fit.
+      layers: How they are computed, with the same results: "plain" leaves all to the compiler and has derivatives of
+        every kind; "fast" is made for training on a CPU and has gradients (reverse mode) only.
 
     Returns:
       The model, in evaluation until it is called with keys.
@@ -220,6 +231,8 @@ def create(
         raise RequestError(f"num_classes={num_classes}: a classifier needs at least one class.")
     if not 0 <= dropout_rate < 1:
         raise RequestError(f"dropout_rate={dropout_rate} is not in [0, 1).")
+    if layers not in FORMULATIONS:
+        raise RequestError(f"layers={layers!r} is not one of: {', '.join(FORMULATIONS)}.")
     row.feature_size(image_size)  # refuses images too small
     return AlexNet(
         row,
@@ -230,4 +243,5 @@ def create(
         seed=seed,
         frozen=frozen,
         placement=placement,
+        formulation=FORMULATIONS[layers],
     )

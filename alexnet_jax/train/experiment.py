@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from alexnet_jax.backend.capabilities import automatic_precision, own_device
+from alexnet_jax.backend.capabilities import automatic_layers, automatic_precision, own_device
 from alexnet_jax.data import decode, pipeline
 from alexnet_jax.data.broken import BrokenImages
 from alexnet_jax.data.checks import find_problems
@@ -66,6 +66,7 @@ class Experiment:
       config: As it was resolved.
       devices: To run on.
       precision: To compute in, "auto" resolved.
+      layers: Their formulation, "auto" resolved.
       parallelism: The strategy's name, "auto" resolved.
       parallelism_reason: Why "auto" chose it; empty where it did not choose.
       sources: The data by split.
@@ -88,6 +89,7 @@ class Experiment:
     config: ConfigDict
     devices: list[jax.Device]
     precision: str
+    layers: str
     parallelism: str
     parallelism_reason: str
     sources: Sources
@@ -131,7 +133,7 @@ class Experiment:
     def activations(self, state: TrainState) -> dict[str, jax.Array]:
         """Returns every layer's activations on the first evaluation batch, for a diagnosis; under "jit" only."""
         dtype = parts.DTYPES[self.precision]
-        network = parts.create_model(self.config, dtype, self.strategy.placement)
+        network = parts.create_model(self.config, dtype, self.strategy.placement, self.layers)
         model, _, _ = functional.split(network)
         batch = next(self.eval_batches())
         images = parts.build_transform(self.config, self.sources)(batch["image"])
@@ -245,6 +247,9 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
     precision = config.model.precision
     if precision == "auto":
         precision = automatic_precision(own_device(devices), parts.DTYPES)
+    layers = config.model.layers
+    if layers == "auto":
+        layers = automatic_layers(own_device(devices))
     train_order = TrainOrder(len(sources["train"]), config.batch_size, config.seed)
     # Evaluation pads, so its batch can always be split: round up to the devices.
     eval_batch_size = -(-config.batch_size // len(devices)) * len(devices)
@@ -264,7 +269,8 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
     loss_scaling, plateau = parts.loss_scaling(config, precision), parts.plateau(config)
     # Drawn on the CPU: the same numbers on every platform.
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        network = parts.create_model(config, parts.DTYPES[precision], strategy.placement)
+        dtype = parts.DTYPES[precision]
+        network = parts.create_model(config, dtype, strategy.placement, layers)
         model, params, model_state = functional.split(network)
         state = train_state.create(
             params,
@@ -298,6 +304,7 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
         config=config,
         devices=devices,
         precision=precision,
+        layers=layers,
         parallelism=parallelism,
         parallelism_reason=reason,
         sources=sources,

@@ -23,7 +23,7 @@ Specs = dict[tuple[str, str], PartitionSpec]
 
 
 def dense_products(mesh: Mesh, variant: Variant, axis: str) -> dict[str, Any]:
-    """Returns, for each dense layer, what multiplies there, in the form of ``lax.dot_general``.
+    """Returns, for each dense layer, what turns one device's ``lax.dot_general``, or its like, into that of all.
 
     Activations travel so, for a batch of B over n devices:
 
@@ -79,9 +79,11 @@ def parameter_specs(variant: Variant, axis: str) -> Specs:
 def _product(mesh: Mesh, program: Any, in_specs: Any, out_specs: PartitionSpec) -> Any:
     """Wraps a per-device program ``(x, kernel, dot) -> y`` as a ``dot_general`` of x [B, in] and kernel [in, out]."""
 
-    def dot_general(x: jax.Array, kernel: jax.Array, *arguments: Any, **options: Any) -> jax.Array:
+    def dot_general(
+        product: Any, x: jax.Array, kernel: jax.Array, *arguments: Any, **options: Any
+    ) -> jax.Array:
         def dot(x: jax.Array, kernel: jax.Array) -> jax.Array:
-            return lax.dot_general(x, kernel, *arguments, **options)
+            return product(x, kernel, *arguments, **options)
 
         def on_device(x: jax.Array, kernel: jax.Array) -> jax.Array:
             return program(x, kernel, dot)
@@ -90,7 +92,7 @@ def _product(mesh: Mesh, program: Any, in_specs: Any, out_specs: PartitionSpec) 
             x, kernel
         )
 
-    return dot_general
+    return functools.partial(functools.partial, dot_general)
 
 
 def _gather_rows(axis: str, x: jax.Array, kernel: jax.Array, dot: Any) -> jax.Array:

@@ -9,7 +9,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from alexnet_jax.backend.capabilities import donates
-from alexnet_jax.model.placement import Placement
+from alexnet_jax.model.placement import Convolution, Placement
 from alexnet_jax.model.variants import Variant
 from alexnet_jax.train import hybrid
 from alexnet_jax.train.dispatch import ManySteps
@@ -76,8 +76,29 @@ class JitStrategy:
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.by_row = NamedSharding(self.mesh, PartitionSpec(AXIS))
         self._by_step_and_row = NamedSharding(self.mesh, PartitionSpec(None, AXIS))
-        self.placement = Placement()
+        self.placement = Placement(by_row=self._by_row())
         self.donated = (0,) if donates(self.mesh.local_devices[0]) else ()
+
+    def _by_row(self) -> Callable[[Convolution], Convolution] | None:
+        """Returns what gives every device its rows of a convolution; None where there is one device."""
+        if self.mesh.devices.size == 1:
+            return None
+
+        def by_row(convolution: Convolution) -> Convolution:
+            def on_rows(x: jax.Array, kernel: jax.Array, *arguments: Any, **options: Any) -> Any:
+                rows, whole = PartitionSpec(AXIS), PartitionSpec()
+                # A loop over images would be a loop over devices; left to the compiler, it would gather them all.
+                return jax.shard_map(
+                    lambda x, kernel: convolution(x, kernel, *arguments, **options),
+                    mesh=self.mesh,
+                    in_specs=(rows, whole),
+                    out_specs=rows,
+                    check_vma=False,  # the kernels' gradients are added up over the devices outside
+                )(x, kernel)
+
+            return on_rows
+
+        return by_row
 
     def total(self, tree: T) -> T:
         """Returns ``tree``: the step sees whole batches."""
@@ -145,7 +166,8 @@ class HybridStrategy(JitStrategy):
     def __init__(self, devices: Sequence[jax.Device], variant: Variant):
         super().__init__(devices, variant)
         self._specs = hybrid.parameter_specs(variant, AXIS)
-        self.placement = Placement(dense_products=hybrid.dense_products(self.mesh, variant, AXIS))
+        products = hybrid.dense_products(self.mesh, variant, AXIS)
+        self.placement = Placement(dense_products=products, by_row=self._by_row())
 
     def state_shardings(self, state: TrainState) -> Any:
         """Returns where each array lives: dense layers and their optimizer state in parts, the rest everywhere."""

@@ -44,8 +44,10 @@ def eval_resize_pixels(config: ConfigDict) -> int:
     return config.eval.resize_pixels or least
 
 
-def create_model(config: ConfigDict, dtype: Any, placement: Placement) -> alexnet.AlexNet:
-    """Builds the configuration's network, computing in ``dtype`` and placed by a strategy."""
+def create_model(
+    config: ConfigDict, dtype: Any, placement: Placement, layers: str
+) -> alexnet.AlexNet:
+    """Builds the configuration's network, computing in ``dtype``, placed by a strategy, of formulation ``layers``."""
     return alexnet.create(
         config.model.variant,
         num_classes=config.model.num_classes,
@@ -55,6 +57,7 @@ def create_model(config: ConfigDict, dtype: Any, placement: Placement) -> alexne
         seed=config.seed,
         frozen=tuple(config.optimizer.freeze),
         placement=placement,
+        layers=layers,
     )
 
 

@@ -62,3 +62,8 @@ def test_memory_is_left_out_where_it_is_not_counted():
 
     assert capabilities.peak_memory_bytes(Device(None)) is None
     assert capabilities.peak_memory_bytes(Device({"peak_bytes_in_use": 5})) == 5
+
+
+def test_automatic_layers():
+    assert capabilities.automatic_layers(jax.devices("cpu")[0]) == "fast"
+    assert capabilities.automatic_layers(Accelerator()) == "plain"

@@ -83,7 +83,9 @@ def test_dropout_and_augmentation_change_from_step_to_step():
 
 def _plain_objective(variant: str = "cifar32", **changes):
     config = small_config(**{"model.variant": variant, "data.image_size": 32})
-    model, params, state = functional.split(parts.create_model(config, jnp.float32, Placement()))
+    model, params, state = functional.split(
+        parts.create_model(config, jnp.float32, Placement(), "plain")
+    )
     transform = Transform(32, Normalization((0.5,) * 3, (0.25,) * 3), Augmentation())
     settings = {"label_smoothing": 0.0, "smoothing_form": "all_classes", "total": lambda tree: tree}
     settings |= changes
