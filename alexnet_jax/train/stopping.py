@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from types import FrameType
 
 import jax
@@ -11,6 +12,9 @@ from jax import numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SAME_SECONDS = (
+    1.0  # a launcher can pass on, as SIGTERM, the Ctrl-C that the terminal has sent to all
+)
 
 
 class Stopped(Exception):  # noqa: N818 - no error: it was asked for
@@ -32,7 +36,7 @@ class StopRequest:
     """Watches for signals inside ``with``; all processes of a job learn of a signal to any of them at the same step."""
 
     def __init__(self) -> None:
-        self._number = 0
+        self._number, self._at = 0, 0.0
         self._before: dict[signal.Signals, object] = {}
         self._agreement = _Agreement() if jax.process_count() > 1 else None
 
@@ -56,11 +60,13 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if self._number not in (0, number) and time.monotonic() - self._at < SAME_SECONDS:
+            return
         if self._number:
             # No checkpoint suffers: it gets its name only when it is whole.
             os.write(2, b"second signal: ends at once; the last checkpoint remains\n")
             os._exit(128 + number)
-        self._number = number
+        self._number, self._at = number, time.monotonic()
         name = signal.Signals(number).name
         text = f"{name}: finishes the step, saves and ends; a second signal ends at once\n"
         os.write(2, text.encode())  # print may be in the middle of a line

@@ -2,6 +2,8 @@
 
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -88,3 +90,21 @@ def test_two_processes_agree_on_the_step(tmp_path):
         for output in outputs:
             assert f"stopped by SIGTERM after step={saved}, which is saved" in output
         assert saved == harness.last_step(workdir)
+
+
+def test_the_launcher_passes_a_signal_on_and_waits(tmp_path):
+    script = ["bash", str(harness.ROOT / "scripts/train_local.sh"), "2"]
+    environment = {**harness.environment(), "PYTHON": sys.executable}
+    process = subprocess.Popen(
+        [*script, *harness.command(tmp_path, LONG)[3:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    harness.wait_until(harness.has_reached(tmp_path, 5), process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 143, output
+    assert checkpoint.latest_step(tmp_path) == harness.last_step(tmp_path)
+    assert output.count("which is saved") == 2
