@@ -30,7 +30,7 @@ STALE_SECONDS = 60
 
 @contextlib.contextmanager
 def hold(workdir: Path) -> Iterator[str]:
-    """Holds a workdir, made if need be, for one run.
+    """Holds a workdir, made if need be, for one run; one that was made and stayed empty is removed again.
 
     Yields:
       What to say of a dead run whose lock was taken over; empty where there was none.
@@ -39,6 +39,7 @@ def hold(workdir: Path) -> Iterator[str]:
       RequestError: If another run holds it, or nothing can be written there.
     """
     path = workdir / FILE
+    made = not workdir.exists()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file, before = _open(path)
@@ -59,6 +60,9 @@ def hold(workdir: Path) -> Iterator[str]:
         renewal.join()
         path.unlink(missing_ok=True)
         os.close(file)
+        if made:
+            with contextlib.suppress(OSError):  # not empty: the run has begun
+                workdir.rmdir()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from alexnet_jax.train.metrics import Averages
 from alexnet_jax.train.opening import opening
 from alexnet_jax.train.pictures import Pictures
 from alexnet_jax.train.plateau import Plateau
-from alexnet_jax.train.run_card import run_card
+from alexnet_jax.train.run_card import device_line, run_card
 from alexnet_jax.train.settings import changes
 from alexnet_jax.train.stall import StallWatch
 from alexnet_jax.train.state import TrainState
@@ -91,7 +91,8 @@ def _train(
         keep_best=experiment.config.checkpoint.keep_best,
         max_failed_saves=experiment.config.checkpoint.max_failed_saves,
     )
-    writer = MetricsWriter(workdir, start_step) if leader else NoWriter()
+    device = device_line(experiment.devices)
+    writer = MetricsWriter(workdir, start_step, device) if leader else NoWriter()
     try:
         with RunConsole(experiment.total_steps, start_step, quiet=quiet or not leader) as console:
             lines = opening(experiment, workdir, recipe, start_step, changed)

@@ -32,6 +32,12 @@ def describe_devices(devices: list[jax.Device]) -> dict[str, Any]:
     }
 
 
+def device_line(devices: list[jax.Device]) -> str:
+    """Returns the same in one line, as each record of ``metrics.jsonl`` has it."""
+    device = describe_devices(devices)
+    return "{count} x {kind} ({platform}, {platform_version})".format(**device)
+
+
 def run_card(
     *,
     config: dict[str, Any],

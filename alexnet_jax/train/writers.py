@@ -35,13 +35,18 @@ class MetricsWriter:
     warning; TensorBoard's are dropped.
     """
 
-    def __init__(self, workdir: Path, start_step: int):
+    def __init__(self, workdir: Path, start_step: int, device: str):
         """Opens both, without the records after ``start_step``: that part of a killed run is trained again.
+
+        Args:
+          workdir: Of the run.
+          start_step: Steps done already.
+          device: What the records come from; each one names it, as a run can go on elsewhere.
 
         Raises:
           RequestError: If they cannot be written.
         """
-        self._path = workdir / METRICS_FILE
+        self._path, self._device = workdir / METRICS_FILE, device
         self._waiting: list[str] = []
         try:
             if self._path.exists():
@@ -66,7 +71,7 @@ class MetricsWriter:
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds one record; it has "step" and "split", numbers, and of the split "event" also text."""
-        self._waiting.append(json.dumps(record) + "\n")
+        self._waiting.append(json.dumps(record | {"device": self._device}) + "\n")
         self._write_waiting()
         for name, value in record.items():
             if name not in ("step", "split") and not isinstance(value, str):

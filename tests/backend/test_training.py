@@ -56,12 +56,17 @@ def _device(path: Path) -> dict:
 def test_same_losses_as_the_cpu(tmp_path, vendor, strategy):
     workdir = tmp_path / "run"
     printed = _train(workdir, vendor, f"--config.parallelism={strategy}")
-    assert f"4 x Shim 910B ({vendor}), {strategy}, batch 64, 44 steps" in "\n".join(printed)
     limits = f"{vendor} does without: donation (each step copies the state), memory statistics"
-    assert limits in printed
+    assert f"device    4 x Shim 910B ({vendor}); {limits}" in printed
+    assert f"strategy  {strategy}, batch 64, 44 steps in 2 epochs" in printed
     losses = _losses(workdir)
     assert losses == pytest.approx(_cpu_losses(), rel=1e-3)
     assert losses[-1] < losses[0]
+
+    records = (workdir / "metrics.jsonl").read_text().splitlines()
+    devices = {json.loads(record)["device"] for record in records}
+    assert len(devices) == 1
+    assert devices.pop().startswith(f"4 x Shim 910B ({vendor}, ")
 
     run_card = workdir / "run.json"
     assert _device(run_card) == {"platform": vendor, "kind": "Shim 910B", "count": 4}
@@ -74,7 +79,8 @@ def test_a_checkpoint_goes_to_the_cpu_and_back(tmp_path):
     assert _train(workdir, "cpu", "--mode=eval")[-1] == final
     for backend, epochs in (("cpu", 3), ("ascend", 4)):
         printed = _train(workdir, backend, f"--config.num_epochs={epochs}")
-        assert f"continues from step {22 * (epochs - 1)}" in printed
+        (line,) = (line for line in printed if line.startswith("continues "))
+        assert line.startswith(f"continues from step {22 * (epochs - 1)}; changed since the run")
         identity = workdir / "checkpoints" / str(22 * epochs) / "identity" / "metadata"
         kind = "Shim 910B" if backend == "ascend" else "cpu"
         assert _device(identity) == {"platform": backend, "kind": kind, "count": 4}
@@ -89,12 +95,12 @@ def test_auto_precision_falls_to_float32_where_halves_fail(tmp_path):
         *("--config.num_epochs=1", "--config.model.precision=auto"),
         SHIM_REFUSE="precision_check",
     )
-    assert printed[0].startswith("cifar32, 10 classes, float32; ")
+    assert "precision float32" in printed
     limits = (
         "ascend does without: bfloat16 convolutions, float16 convolutions, "
         "donation (each step copies the state), memory statistics"
     )
-    assert limits in printed
+    assert f"device    4 x Shim 910B (ascend); {limits}" in printed
 
 
 def test_devices_that_cannot_add_up_are_refused(tmp_path):
