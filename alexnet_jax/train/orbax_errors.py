@@ -18,7 +18,8 @@ def quiet_background_errors() -> None:
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
     if record.levelno < logging.ERROR:
         return True
-    return "orbax" not in record.pathname and not _is_of_closed_loop(record.exc_info)
+    of_orbax = "orbax" in record.pathname or "orbax" in record.getMessage()
+    return not of_orbax and not _is_of_closed_loop(record.exc_info)
 
 
 def _is_of_closed_loop(information: Any) -> bool:

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def _shell(tmp_path, script: str, *more: str) -> str:
-    """Runs a script that has the training command as "$@", with a tmpfs of 40 MB mounted at the workdir."""
-    mount = f'mount -t tmpfs -o size=40m none "{tmp_path}"\n'
+    """Runs a script that has the training command as "$@", with a tmpfs of 120 MB mounted at the workdir."""
+    mount = f'mount -t tmpfs -o size=120m none "{tmp_path}"\n'
     # What remains outside of the name space, to look at.
     copy = f'\nmkdir -p "{tmp_path}.kept"; cp -r "{tmp_path}/." "{tmp_path}.kept"\nexit $status'
     command = harness.command(tmp_path, "--config.checkpoint.max_failed_saves=3", *more)
@@ -50,7 +50,7 @@ def test_a_full_disk_fails_saves_and_not_the_run(tmp_path):
         workdir,
         _RUN.format(workdir)
         + _wait(workdir, "train step=6 ")
-        + f'head -c 40M /dev/zero >"{workdir}/ballast" 2>/dev/null\n'
+        + f'head -c 120M /dev/zero >"{workdir}/ballast" 2>/dev/null\n'
         + _wait(workdir, "(2 in a row")
         + f'rm "{workdir}/ballast"\n'
         + _END.format(workdir),
@@ -70,7 +70,7 @@ def test_too_many_failed_saves_end_the_run_and_the_earlier_checkpoint_restores(t
     workdir = tmp_path / "run"
     workdir.mkdir()
     spoil = {
-        "full": f'head -c 40M /dev/zero >"{workdir}/ballast" 2>/dev/null\n',
+        "full": f'head -c 120M /dev/zero >"{workdir}/ballast" 2>/dev/null\n',
         "read-only": f'until mount -o remount,ro "{workdir}" 2>/dev/null; do sleep 0.01; done\n',
     }
     output = _shell(
