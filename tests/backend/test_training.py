@@ -51,7 +51,8 @@ def _device(path: Path) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "strategy"), [*(("ascend", name) for name in STRATEGIES), ("iluvatar", "jit")]
+    ("vendor", "strategy"),
+    [*(("ascend", name) for name in STRATEGIES), ("iluvatar", "jit"), ("iluvatar", "pmap")],
 )
 def test_same_losses_as_the_cpu(tmp_path, vendor, strategy):
     workdir = tmp_path / "run"
