@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 # Most of the suite's time would be XLA compiling the same small programs in one process after another. Set before JAX
 # is imported, and inherited by the processes that tests start.
 os.environ.setdefault(
@@ -16,3 +18,26 @@ import jax
 collect_ignore_glob = ["references/*.py"]
 
 jax.config.update("jax_num_cpu_devices", 4)
+
+# Tests of real processes, trainings and plugins, which take most of the suite's time: `-m "not slow"` leaves them out.
+SLOW = (
+    "backend/test_refusals.py",
+    "backend/test_training.py",
+    "commands/test_benchmark",
+    "commands/test_doctor.py",
+    "data/test_tfds.py",
+    "faults/",
+    "report/test_browser.py",
+    "test_examples.py",
+    "test_gpu_report.py",
+    "train/test_digits.py",
+    "train/test_processes.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the slow tests."""
+    root = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(root) and str(item.path.relative_to(root)).startswith(SLOW):
+            item.add_marker(pytest.mark.slow)

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 _FENCE = re.compile(r"^( *)(`{3,})(\S*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
+_PROGRAM = re.compile(r"^[^\n]*<<'(\w+)'\n.*?^\1$", re.MULTILINE | re.DOTALL)
 _OURS = re.compile(
     r"(?:\w+=\S+ )*(?:python (?:-m alexnet_jax|docs/|benchmarks/|examples/)|alexnet-jax |bash (?:scripts/|\.ci/)"
     r"|source scripts/|sbatch |pip install )"
@@ -56,4 +57,5 @@ def _quoted(line: str) -> str:
 
 
 def _joined(block: str) -> list[str]:
-    return block.replace("\\\n", " ").splitlines()
+    """Returns the lines of a shell script, each whole; programs in it (here-documents) are no commands of ours."""
+    return _PROGRAM.sub("", block).replace("\\\n", " ").splitlines()

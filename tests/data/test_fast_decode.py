@@ -64,9 +64,9 @@ def test_the_crop_is_pillow_s_of_the_same_box():
 def test_large_jpegs_are_decoded_reduced_and_look_the_same(side, monkeypatch):
     encoded = encode(photo(0, 1280, 960), quality=95)
     sizes = []
-    resize = decode._resize
+    resize = decode.resize
     monkeypatch.setattr(
-        decode, "_resize", lambda image, *rest: sizes.append(image.size) or resize(image, *rest)
+        decode, "resize", lambda image, *rest: sizes.append(image.size) or resize(image, *rest)
     )
     image = decode.center(side, side)(encoded, _generator())
     assert sizes[0][0] < 1280

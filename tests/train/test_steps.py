@@ -10,7 +10,12 @@ from alexnet_jax.train import experiment, losses, parts
 from alexnet_jax.train import state as train_state
 from alexnet_jax.train.augment import Augmentation, Normalization, Transform
 from alexnet_jax.train.optimizer import sgd
-from alexnet_jax.train.steps import Objective, make_eval_step, make_train_step
+from alexnet_jax.train.steps import (
+    Objective,
+    make_eval_logits,
+    make_eval_step,
+    make_train_step,
+)
 from tests.train.runs import build, small_config
 
 
@@ -130,7 +135,7 @@ def test_evaluation_has_no_smoothing_and_leaves_the_state():
     state = train_state.create(params, model_state, optimizer)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     labels = np.arange(4, dtype=np.int32)
-    sums = make_eval_step(objective)(
+    sums = make_eval_step(objective, make_eval_logits(objective))(
         state, {"image": images, "label": labels, "mask": np.ones(4, bool), "row": labels}
     )
     logits, _ = objective.model.apply(params, model_state, objective.transform(jnp.asarray(images)))
