@@ -64,14 +64,15 @@ def test_what_a_run_writes(tmp_path, capsys):
     train, evaluation = records[0], records[-1]
     assert set(train) == {
         *("step", "epoch", "split", "loss", "top1", "top5", "learning_rate"),
-        *("images_per_second", "input_wait_fraction"),
+        *("images_per_second", "input_wait_fraction", "device"),
     }
     assert set(evaluation) == {
         *("step", "epoch", "split", "loss", "top1", "top5", "num_examples"),
-        *("top1_low", "top1_high"),
+        *("top1_low", "top1_high", "device"),
     }
     assert evaluation["num_examples"] == 24
     assert evaluation["epoch"] == 2
+    assert evaluation["device"] == "2 x cpu (cpu, cpu)"
 
     assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
         json.dumps(config.to_dict())
