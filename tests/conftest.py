@@ -27,10 +27,13 @@ SLOW = (
     "commands/test_doctor.py",
     "data/test_tfds.py",
     "faults/",
+    "model/test_formulations.py",
     "report/test_browser.py",
     "test_examples.py",
     "test_gpu_report.py",
     "train/test_digits.py",
+    "train/test_loss_curves.py",
+    "train/test_parallel.py",
     "train/test_processes.py",
 )
 
