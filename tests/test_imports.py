@@ -134,6 +134,13 @@ def test_preprocess_needs_no_trainer():
     assert used.isdisjoint({*HEAVY, "jax", "flax"})
 
 
+def test_training_leaves_pytorch_alone(tmp_path):
+    """tensorboardX would import it wherever it is installed."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('imported')")
+    path = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    assert "torch" not in _modules_after(f"{path}import alexnet_jax.main")
+
+
 def test_import_starts_no_device_and_changes_no_setting():
     code = (
         "import jax\n"

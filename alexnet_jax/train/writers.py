@@ -5,14 +5,29 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from alexnet_jax.errors import RequestError
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Makes ``import torch`` fail, as where PyTorch is not installed, unless it has been imported."""
+    absent = sys.modules.setdefault("torch", None) is None  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["torch"]
+
+
+with _without_torch():  # tensorboardX would import it for a type: two seconds of every start
+    from tensorboardX import SummaryWriter
 
 _log = logging.getLogger(__name__)
 
