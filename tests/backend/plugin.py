@@ -61,18 +61,24 @@ def _compiled(source: str, name: str, *options: str) -> Path:
 def environment(**variables: str) -> dict[str, str]:
     """Returns the environment of a user with the plugin; of the test's own JAX, only its compiled programs."""
     prefixes = ("JAX_", "PJRT_", "XLA_", "SHIM_", "ALEXNET_JAX_")
+    cache = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
     clean = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(prefixes) or name == "JAX_COMPILATION_CACHE_DIR"
+        if not name.startswith(prefixes) or name in cache
     }
     return clean | {"SHIM_PLUGIN": real_plugin(), "PYTHONPATH": str(ROOT)} | variables
 
 
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
     """Runs ``python -m ...`` in a process of its own."""
+    return python("-m", *arguments, cwd=cwd, **variables)
+
+
+def python(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
+    """Runs Python in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,

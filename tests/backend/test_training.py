@@ -1,8 +1,7 @@
 """Training on a platform JAX has never heard of: a real plugin, real data, the real command."""
 
-import functools
 import json
-import tempfile
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,25 +9,36 @@ import pytest
 from alexnet_jax.train.parallel import STRATEGIES
 from tests.backend import plugin
 
+# One process trains several times: each start of the plugin costs more than the steps.
+PROGRAM = """
+import json, sys
+from alexnet_jax.main import main
+for arguments in json.loads(sys.argv[1]):
+    print("starts", flush=True)
+    assert main(["main", *arguments]) == 0
+"""
 
-def _train(workdir: Path, backend: str, *arguments: str, **variables: str) -> list[str]:
-    """Trains two epochs of the digits on four devices and returns what was printed."""
-    command = [
-        "alexnet_jax.main",
-        f"--config={plugin.RECIPE}",
-        f"--workdir={workdir}",
-        f"--config.backend={backend}",
-        *("--config.num_epochs=2", "--config.schedule.warmup_epochs=1"),
-        *arguments,
-    ]
+
+def _arguments(workdir: Path, backend: str, *more: str) -> list[str]:
+    """Returns what the command takes to train two epochs of the digits."""
+    arguments = [f"--config={plugin.RECIPE}", f"--workdir={workdir}", f"--config.backend={backend}"]
     if backend != "cpu":
-        command.append(f"--config.backend_library={plugin.library()}")
+        arguments.append(f"--config.backend_library={plugin.library()}")
+    return [*arguments, "--config.num_epochs=2", "--config.schedule.warmup_epochs=1", *more]
+
+
+def _run(cwd: Path, backend: str, *commands: list[str], **variables: str) -> list[list[str]]:
+    """Runs the command several times in one process, on four devices, and returns what each printed."""
+    if backend != "cpu":
         variables["SHIM_PLATFORM"] = backend
-    run = plugin.run(*command, cwd=workdir.parent, JAX_NUM_CPU_DEVICES="4", **variables)
+    program = ("-c", PROGRAM, json.dumps(commands))
+    run = plugin.python(*program, cwd=cwd, JAX_NUM_CPU_DEVICES="4", **variables)
     assert run.returncode == 0, run.stderr
     lines = [line for line in run.stderr.splitlines() if "is experimental and not all" not in line]
     assert lines == []  # no warning, of donation or else
-    return run.stdout.splitlines()
+    _, *printed = run.stdout.split("starts\n")
+    assert len(printed) == len(commands)
+    return [text.splitlines() for text in printed]
 
 
 def _losses(workdir: Path) -> list[float]:
@@ -36,12 +46,12 @@ def _losses(workdir: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in lines]
 
 
-@functools.cache
-def _cpu_losses() -> list[float]:
-    with tempfile.TemporaryDirectory() as directory:
-        workdir = Path(directory) / "cpu"
-        _train(workdir, "cpu")
-        return _losses(workdir)
+@pytest.fixture(scope="module")
+def cpu_run(tmp_path_factory) -> tuple[Path, str]:
+    """A run on the CPU, and the last line it printed."""
+    workdir = tmp_path_factory.mktemp("cpu")
+    ((*_, final),) = _run(workdir, "cpu", _arguments(workdir, "cpu"))
+    return workdir, final
 
 
 def _device(path: Path) -> dict:
@@ -51,17 +61,22 @@ def _device(path: Path) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "strategy"),
-    [*(("ascend", name) for name in STRATEGIES), ("iluvatar", "jit"), ("iluvatar", "pmap")],
+    ("vendor", "strategies"), [("ascend", STRATEGIES), ("iluvatar", ("jit", "pmap"))]
 )
-def test_same_losses_as_the_cpu(tmp_path, vendor, strategy):
-    workdir = tmp_path / "run"
-    printed = _train(workdir, vendor, f"--config.parallelism={strategy}")
+def test_same_losses_as_the_cpu(tmp_path, cpu_run, vendor, strategies):
+    commands = [
+        _arguments(tmp_path / name, vendor, f"--config.parallelism={name}") for name in strategies
+    ]
     limits = f"{vendor} does without: donation (each step copies the state), memory statistics"
-    assert f"device    4 x Shim 910B ({vendor}); {limits}" in printed
-    assert f"strategy  {strategy}, batch 64, 44 steps in 2 epochs" in printed
+    for strategy, printed in zip(strategies, _run(tmp_path, vendor, *commands), strict=True):
+        assert f"device    4 x Shim 910B ({vendor}); {limits}" in printed
+        assert f"strategy  {strategy}, batch 64, 44 steps in 2 epochs" in printed
+        _check_what_was_written(tmp_path / strategy, vendor, _losses(cpu_run[0]))
+
+
+def _check_what_was_written(workdir: Path, vendor: str, cpu_losses: list[float]) -> None:
     losses = _losses(workdir)
-    assert losses == pytest.approx(_cpu_losses(), rel=1e-3)
+    assert losses == pytest.approx(cpu_losses, rel=1e-3)
     assert losses[-1] < losses[0]
 
     records = (workdir / "metrics.jsonl").read_text().splitlines()
@@ -74,12 +89,16 @@ def test_same_losses_as_the_cpu(tmp_path, vendor, strategy):
     assert json.loads(run_card.read_text())["peak_memory_bytes"] is None
 
 
-def test_a_checkpoint_goes_to_the_cpu_and_back(tmp_path):
-    workdir = tmp_path / "run"
-    final = _train(workdir, "ascend")[-1]
-    assert _train(workdir, "cpu", "--mode=eval")[-1] == final
-    for backend, epochs in (("cpu", 3), ("ascend", 4)):
-        printed = _train(workdir, backend, f"--config.num_epochs={epochs}")
+def test_a_checkpoint_goes_from_the_cpu_and_back(tmp_path, cpu_run):
+    trained, final = cpu_run
+    workdir = shutil.copytree(trained, tmp_path / "run")
+    evaluation = _arguments(workdir, "ascend", "--mode=eval")
+    longer = _arguments(workdir, "ascend", "--config.num_epochs=3")
+    (*_, evaluated), third = _run(tmp_path, "ascend", evaluation, longer)
+    assert evaluated == final
+    longer = _arguments(workdir, "cpu", "--config.num_epochs=4")
+    (fourth,) = _run(tmp_path, "cpu", longer)
+    for backend, epochs, printed in (("ascend", 3, third), ("cpu", 4, fourth)):
         (line,) = (line for line in printed if line.startswith("continues "))
         assert line.startswith(f"continues from step {22 * (epochs - 1)}; changed since the run")
         identity = workdir / "checkpoints" / str(22 * epochs) / "identity" / "metadata"
@@ -90,10 +109,13 @@ def test_a_checkpoint_goes_to_the_cpu_and_back(tmp_path):
 
 
 def test_auto_precision_falls_to_float32_where_halves_fail(tmp_path):
-    printed = _train(
-        tmp_path / "run",
+    (printed,) = _run(
+        tmp_path,
         "ascend",
-        *("--config.num_epochs=1", "--config.model.precision=auto"),
+        _arguments(
+            *(tmp_path / "run", "ascend"),
+            *("--config.num_epochs=1", "--config.model.precision=auto"),
+        ),
         SHIM_REFUSE="precision_check",
     )
     assert "precision float32" in printed

@@ -52,6 +52,7 @@ def test_a_second_signal_ends_at_once_and_harms_no_checkpoint(tmp_path):
         process = harness.start(tmp_path, LONG)
         before = checkpoint.latest_step(tmp_path) or 0
         harness.wait_until(harness.has_reached(tmp_path, before + 6), process)
+        harness.wait_until(lambda: checkpoint.latest_step(tmp_path) is not None, process)
         for _ in range(2):
             process.send_signal(signal.SIGTERM)
             time.sleep(0.001)
