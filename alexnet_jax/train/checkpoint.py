@@ -3,8 +3,6 @@
 import dataclasses
 import itertools
 import logging
-import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 from alexnet_jax.errors import RequestError, RunError
 from alexnet_jax.train import checksums
 from alexnet_jax.train.metrics import Averages
-from alexnet_jax.train.orbax_errors import quiet_background_errors
+from alexnet_jax.train.orbax_errors import end_failed_writes, quiet_background_errors, reason
 from alexnet_jax.train.state import TrainState
 
 DIRECTORY = "checkpoints"
@@ -114,11 +112,10 @@ class Checkpoints:
             return
         try:
             self._manager.wait_until_finished()
-            if jax.process_index() == 0:
-                checksums.complete(self._directory / str(self._saving))
         except Exception as error:  # Orbax raises many types
             self._failed(self._saving, error)
         else:
+            self._complete_sums(self._saving)
             self._saving, self._failed_saves = None, 0
 
     def close(self) -> None:
@@ -163,18 +160,25 @@ class Checkpoints:
         (directory,) = self._directory.glob(f"{self._saving}{TMP_DIR_SUFFIX}*")
         checksums.write(directory, without=checksums.WRITTEN_LAST)
 
+    def _complete_sums(self, step: int) -> None:
+        if jax.process_index() > 0:
+            return
+        try:
+            checksums.complete(self._directory / str(step))
+        except OSError as error:  # the checkpoint itself is there
+            _log.warning("sums of step %d lack the last files (%s)", step, error.strerror)
+
     def _failed(self, step: int, error: Exception) -> None:
-        if (
-            jax.process_count() > 1
-        ):  # the others wait for this process; the job ends and its next start continues
-            raise error
+        if jax.process_count() > 1:
+            raise error  # the others wait for this process; the job ends and its next start continues
         # What a failed save leaves behind is cleared away, and forgotten, by opening the directory anew.
         self._manager, self._saving = None, None
+        end_failed_writes()
         self._clear_unfinished()
         self._failed_saves += 1
         _log.warning(
             "save of step %d failed (%d in a row; %d are borne): %s",
-            *(step, self._failed_saves, self._max_failed_saves, _reason(error)),
+            *(step, self._failed_saves, self._max_failed_saves, reason(error)),
         )
         if self._failed_saves > self._max_failed_saves:
             raise RunError(
@@ -190,13 +194,6 @@ class Checkpoints:
         steps = _complete_steps(self._directory)
         newest = f"the newest checkpoint is of step {max(steps)}" if steps else "there is none"
         return f"{newest} in {self._directory}. Make room or make it writable, and start again to continue."
-
-
-def _reason(error: Exception) -> str:
-    """Returns the operating system's word for an error, where its text has the code, or else its first line."""
-    if code := re.search(r"os_error_code='(\d+)'", str(error)):
-        return os.strerror(int(code[1]))
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def latest_step(workdir: Path, *, set_aside: bool = False) -> int | None:

@@ -58,7 +58,10 @@ def hold(workdir: Path) -> Iterator[str]:
     finally:
         done.set()
         renewal.join()
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(
+            OSError
+        ):  # a disk that has become read-only: the lock ends with the file
+            path.unlink()
         os.close(file)
         if made:
             with contextlib.suppress(OSError):  # not empty: the run has begun

@@ -1,9 +1,16 @@
-"""One line tells of a failed save; Orbax's threads would add a traceback each."""
+"""One line tells of a failed save; Orbax's threads would add a traceback each, and some would wait on."""
 
 import logging
+import os
+import re
 import sys
+import threading
+import traceback
 from typing import Any
 
+from orbax.checkpoint._src.futures import future
+
+JOIN_SECONDS = 10.0  # for a thread of a failed save to end
 LOGGERS = ("absl", "asyncio", "concurrent.futures")
 
 
@@ -15,15 +22,49 @@ def quiet_background_errors() -> None:
         sys.unraisablehook = _Unraisable(sys.unraisablehook)
 
 
+def reason(error: Exception) -> str:
+    """Returns the operating system's word for an error, where it or its text has the code, or else its first line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def end_failed_writes() -> None:
+    """Ends the threads of a save that failed, once they have nothing more to write.
+
+    Some wait for a part that will never be done, each with a copy of the state: for ten minutes, and the process's end
+    would wait for them.
+    """
+    threads = [
+        thread for thread in threading.enumerate() if isinstance(thread, future._SignalingThread)
+    ]
+    for thread in threads:
+        thread._cancelled = True
+    for thread in threads:
+        future.set_signals(thread._receive_signals, operation_id=thread._operation_id)
+    for thread in threads:
+        threading.Thread.join(thread, JOIN_SECONDS)  # Orbax's own raises what the thread raised
+
+
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
     if record.levelno < logging.ERROR:
         return True
-    of_orbax = "orbax" in record.pathname or "orbax" in record.getMessage()
-    return not of_orbax and not _is_of_closed_loop(record.exc_info)
+    error = record.exc_info[1] if record.exc_info else None
+    of_orbax = (
+        "orbax" in record.pathname or "orbax" in record.getMessage() or _is_through_orbax(error)
+    )
+    return not of_orbax and str(error) != "Event loop is closed"
 
 
-def _is_of_closed_loop(information: Any) -> bool:
-    return bool(information) and str(information[1]) == "Event loop is closed"
+def _is_through_orbax(error: BaseException | None) -> bool:
+    """Returns whether an error, or one that it came of, passed through Orbax's code."""
+    while error is not None:
+        if any("orbax" in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class _Unraisable:

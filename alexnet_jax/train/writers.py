@@ -2,17 +2,19 @@
 
 import contextlib
 import errno
+import io
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, RunError
 
 
 @contextlib.contextmanager
@@ -37,10 +39,33 @@ TENSORBOARD_DIRECTORY = "tensorboard"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces a JSON file at once: readers see the old or the new one, never a part."""
+    """Replaces a JSON file at once: readers see the old or the new one, never a part.
+
+    Raises:
+      RunError: If it cannot be written.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise RunError(
+            f"{path} cannot be written ({error.strerror}). Make room or make it writable, and start again to continue."
+        ) from error
+
+
+def _append(file: io.FileIO, data: bytes) -> None:
+    """Writes all of ``data`` at the end of a file, or raises OSError and leaves the file as it was."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        with contextlib.suppress(OSError):  # of a read-only disk: then nothing was written either
+            os.ftruncate(file.fileno(), size)
+        raise
 
 
 class MetricsWriter:
@@ -63,31 +88,33 @@ class MetricsWriter:
         """
         self._path, self._device = workdir / METRICS_FILE, device
         self._waiting: list[str] = []
+        self._lock = threading.Lock()  # the watch for stalls writes too
         try:
             if self._path.exists():
                 kept = [record for record in read_metrics(workdir) if record["step"] <= start_step]
                 temporary = self._path.with_name(f"{METRICS_FILE}.tmp")
                 temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
                 os.replace(temporary, self._path)
-            self._file = self._path.open("ab", buffering=0)
+            self._file = io.FileIO(self._path, "ab")
             self._events = SummaryWriter(
                 str(workdir / TENSORBOARD_DIRECTORY),
                 purge_step=start_step + 1,
                 write_to_disk=True,
                 max_queue=0,  # unbounded: a full one would block the run
             )
+            events = self._events.file_writer.event_writer._ev_writer
+            with events._lock:  # its thread writes already
+                events._py_recordio_writer = _WholeRecords(events._py_recordio_writer)
         except OSError as error:
             raise RequestError(
                 f"--workdir {workdir} cannot be written to ({error.strerror}); choose another, or make room."
             ) from error
-        # The thread that writes events would die of an error, with a traceback.
-        record_writer = self._events.file_writer.event_writer._ev_writer._py_recordio_writer
-        record_writer._writer = _Tolerant(record_writer._writer)
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds one record; it has "step" and "split", numbers, and of the split "event" also text."""
-        self._waiting.append(json.dumps(record | {"device": self._device}) + "\n")
-        self._write_waiting()
+        with self._lock:
+            self._waiting.append(json.dumps(record | {"device": self._device}) + "\n")
+            self._write_waiting()
         for name, value in record.items():
             if name not in ("step", "split") and not isinstance(value, str):
                 self._events.add_scalar(f"{record['split']}/{name}", value, record["step"])
@@ -98,24 +125,17 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Writes out what is buffered."""
-        self._write_waiting()
+        with self._lock:
+            self._write_waiting()
         self._file.close()
         self._events.close()
 
     def _write_waiting(self) -> None:
         if not self._waiting:
             return
-        size = os.fstat(self._file.fileno()).st_size
-        data = "".join(self._waiting).encode()
         try:
-            written = self._file.write(data)
-            if written != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _append(self._file, "".join(self._waiting).encode())
         except OSError as error:
-            with contextlib.suppress(
-                OSError
-            ):  # of a read-only disk: then nothing was written either
-                os.ftruncate(self._file.fileno(), size)
             _log.warning(
                 "%s cannot be written (%s); %d records wait",
                 *(self._path, error.strerror, len(self._waiting)),
@@ -124,28 +144,35 @@ class MetricsWriter:
             self._waiting.clear()
 
 
-class _Tolerant:
-    """A file whose failing writes are warned of once."""
+class _WholeRecords:
+    """Stands in for tensorboardX's writer of records, whose thread would die of an error, with a traceback.
 
-    def __init__(self, file: Any):
-        self._file, self._failed = file, False
+    A record is written whole or not at all: readers stop at one that was cut off, and would miss all that follow.
+    """
+
+    def __init__(self, records: Any):
+        records.close()
+        self._records, self._file = records, io.FileIO(records.path, "ab")
+        self._failed = False
 
     def write(self, data: bytes) -> None:
-        self._try(self._file.write, data)
-
-    def flush(self) -> None:
-        self._try(self._file.flush)
-
-    def close(self) -> None:
-        self._try(self._file.close)
-
-    def _try(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Adds a record; where it cannot be written, the first time with a warning, it is lost."""
+        framed = self._records._writer = io.BytesIO()
+        self._records.write(data)
         try:
-            function(*arguments)
+            _append(self._file, framed.getvalue())
         except OSError as error:
             if not self._failed:
                 _log.warning("TensorBoard's events cannot be written (%s)", error.strerror)
             self._failed = True
+
+    def flush(self) -> None:
+        """Does nothing: nothing is buffered."""
+
+    def close(self) -> None:
+        """Closes the file."""
+        with contextlib.suppress(OSError):  # a network's file system can fail here
+            self._file.close()
 
 
 class NoWriter:
