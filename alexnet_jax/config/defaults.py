@@ -111,6 +111,7 @@ def default_config() -> ConfigDict:
     config.health.rollback_factor = 0.5  # on the learning rate, for the rest of the run
     config.health.max_rollbacks = 3
     config.health.stall_seconds = 600.0  # without a step: every thread's stack; 0: never
+    config.health.max_stall_seconds = 3600.0  # without a step: ends the run; 0: never
 
     config.published = ConfigDict()  # what the publisher reports, to compare with; None: nothing
     config.published.source = ""  # who, and on what

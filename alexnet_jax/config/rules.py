@@ -71,6 +71,7 @@ AT_LEAST: dict[str, float] = {
     "checkpoint.max_failed_saves": 0,
     "health.max_rollbacks": 0,
     "health.stall_seconds": 0,
+    "health.max_stall_seconds": 0,
     "published.images_per_second": 0,
 }
 

@@ -107,9 +107,11 @@ def _train(
         run.event(fault.step, fault.event)
         raise
     finally:
-        with clock.measure("checkpoint"):
-            checkpoints.close()
-        writer.close()
+        try:
+            with clock.measure("checkpoint"):
+                checkpoints.close()
+        finally:
+            writer.close()
     checkpoints.require_saved()
 
     if leader:
@@ -175,8 +177,10 @@ class _Run:
 
     def train(self, state: TrainState, start_step: int) -> Averages:
         """Trains from a state to the end, and returns the last evaluation."""
-        seconds = self.experiment.config.health.stall_seconds
-        with StallWatch(seconds, self._stalled) as self.watch:
+        config = self.experiment.config.health
+        with StallWatch(
+            config.stall_seconds, self._stalled, max_stall_seconds=config.max_stall_seconds
+        ) as self.watch:
             return self._train(state, start_step)
 
     def _train(self, state: TrainState, start_step: int) -> Averages:

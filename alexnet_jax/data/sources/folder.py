@@ -54,9 +54,15 @@ class FolderSource:
         return str(self.root / self.paths[index])
 
     def fingerprint(self) -> str:
-        """Returns a digest of every file's path and size."""
-        sizes = (f"{path} {(self.root / path).stat().st_size}\n" for path in self.paths)
-        return digest(["".join(sizes)])
+        """Returns a digest of every file's path and size; one that has vanished has none."""
+        return digest(["".join(f"{path} {_size(self.root / path)}\n" for path in self.paths)])
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def open_split(settings: SourceSettings, split: str) -> FolderSource:
