@@ -13,6 +13,7 @@ CURVES = {
     "deepspark": (32, {"weight_decay": 1e-4}),
 }
 STEPS, BATCH, CLASSES = 50, 8, 5
+pytestmark = pytest.mark.usefixtures("narrow")
 RATE = 3e-4  # at ten times this rate the roundings of two libraries grow to 3e-3 within fifty steps
 
 
