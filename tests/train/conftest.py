@@ -1,6 +1,7 @@
 import dataclasses
 from collections.abc import Iterator
 
+import jax
 import pytest
 
 from alexnet_jax.model.variants import VARIANTS
@@ -20,3 +21,16 @@ def narrow() -> Iterator[int]:
             written = [("dense", HIDDEN) if layer == ("dense", 4096) else layer for layer in layers]
             patch.setitem(NETWORKS, name, tuple(written))
         yield HIDDEN
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """Compiles in a third of the time what is run for a few steps, for comparisons with a tolerance.
+
+    Nothing compiled before is used, and nothing of this afterwards: what is the same to the bit depends on it.
+    """
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()

@@ -11,7 +11,7 @@ from alexnet_jax.train.parallel import STRATEGIES
 from tests.train.runs import build, small_config
 
 SMALL = {"torchvision": 63, "deepspark": 32, "cifar32": 32}
-pytestmark = pytest.mark.usefixtures("narrow")
+pytestmark = pytest.mark.usefixtures("narrow", "quick_compilation")
 
 
 def _config(variant: str, strategy: str, **changes):
@@ -56,7 +56,7 @@ DROPPED = {"model.dropout_rate": 0.5}
 
 
 @pytest.fixture(scope="module")
-def on_one_device(narrow) -> list[float]:
+def on_one_device(narrow, quick_compilation) -> list[float]:
     """Losses of two steps with dropout."""
     _, _, history = _train(_config("torchvision", "jit", **DROPPED), 1, 2)
     return history
