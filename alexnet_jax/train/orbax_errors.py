@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import traceback
+import warnings
 from typing import Any
 
 from orbax.checkpoint._src.futures import future
@@ -40,6 +41,8 @@ def end_failed_writes() -> None:
     threads = [
         thread for thread in threading.enumerate() if isinstance(thread, future._SignalingThread)
     ]
+    # Theirs, found by the garbage collector at any later time.
+    warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
     for thread in threads:
         thread._cancelled = True
     for thread in threads:

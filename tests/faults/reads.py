@@ -48,9 +48,11 @@ def _stall_until_told(photos: Path, workdir: Path) -> None:
 
 
 def _feed(pipe: Path, data: bytes, workdir: Path) -> None:
-    """Writes the image once somebody reads it and the run has told that it waits."""
+    """Writes the image once somebody reads it and the run has told, since then, that it waits for the input."""
+    metrics = workdir / "metrics.jsonl"
     with pipe.open("wb") as file:
-        while '"stall"' not in (workdir / "metrics.jsonl").read_text():
+        before = metrics.stat().st_size
+        while b"waits for the input" not in metrics.read_bytes()[before:]:
             time.sleep(0.05)
         pipe.rename(pipe.with_suffix(".pipe"))
         pipe.write_bytes(data)
@@ -75,7 +77,7 @@ CASES: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
     "fail": (_fail, []),
     "stall for ever": (
         _stall,
-        ["--config.health.stall_seconds=0.5", "--config.health.max_stall_seconds=1"],
+        ["--config.health.stall_seconds=0.5", "--config.health.max_stall_seconds=5"],
     ),
 }
 

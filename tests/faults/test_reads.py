@@ -60,7 +60,7 @@ def test_a_stall_is_told_and_the_run_goes_on_as_if_nothing_had_happened(results)
 def test_a_stall_for_ever_ends_the_run_with_its_checkpoint(results):
     output = (results / "stall for ever.log").read_text()
     last = output.splitlines()[-1]
-    assert last.startswith("no sign of life for 1 s, health.max_stall_seconds=1: the run ends. ")
+    assert last.startswith("no sign of life for 5 s, health.max_stall_seconds=5: the run ends. ")
     assert "It waited for the input (a batch after step " in last
     assert last.endswith("The last checkpoint remains; the same command continues.")
     assert not (results / "stall for ever.json").exists()  # the process is gone
