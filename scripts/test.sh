@@ -14,4 +14,6 @@ if [ "$(uname -sm)" = "Linux x86_64" ]; then
 else
   echo "Tests of PJRT plugins not run: the plugin they use exists for Linux on x86-64 only"
 fi
-"$python" -m pytest -rs --numprocesses=auto --maxprocesses=4 "$@"
+# A file's tests stay in one process, so that its runs and compiled programs are made once; in order, as the last files
+# are short.
+"$python" -m pytest -rs --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
