@@ -1,0 +1,138 @@
+"""Trains for hours from image files and watches memory, open files and speed; see docs/reliability.md.
+
+    python benchmarks/soak.py [--minutes 120] [--workdir DIR]
+
+`configs/digits.py` without end, from JPEG files, with an evaluation every epoch and a checkpoint every 200 steps. Each
+line tells of one tenth of the time; memory and files are the largest seen in it. The rate is per second of processor
+time, which other work on the machine hardly changes. Ends with SIGTERM, and fails where the run ends otherwise.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+ROOT = Path(__file__).parents[1]
+PARTS = 10
+SAMPLES = 1000
+
+
+class Sample(NamedTuple):
+    """What is seen of the run at one moment."""
+
+    seconds: float
+    cpu_seconds: float
+    resident_mib: float
+    open_files: int
+    threads: int
+    step: int
+    checkpoints: int
+
+
+def write_images(folder: Path) -> None:
+    """Writes the digits as JPEG files of 64 x 64 pixels, a fifth of them to evaluate on."""
+    digits = load_digits()
+    for index, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        split = "val" if index % 5 == 0 else "train"
+        path = folder / split / str(label) / f"{index}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray((pixels * 255 / 16).astype(np.uint8)).convert("RGB")
+        image.resize((64, 64), Image.Resampling.BILINEAR).save(path, quality=90)
+
+
+def command(data: Path, workdir: Path) -> list[str]:
+    """Returns the run's command line."""
+    settings = {
+        "data.source": "folder",
+        "data.path": data,
+        "data.resident": "false",
+        "num_epochs": 1_000_000,
+        "schedule.name": "constant",
+        "schedule.warmup_epochs": 0.0,
+        "optimizer.learning_rate": 0.01,
+        "eval_every_epochs": 1,
+        "checkpoint.every_steps": 200,
+    }
+    overrides = [f"--config.{key}={value}" for key, value in settings.items()]
+    main = [sys.executable, "-m", "alexnet_jax.main", f"--config={ROOT}/configs/digits.py"]
+    return [*main, f"--workdir={workdir}", *overrides]
+
+
+def observe(pid: int, workdir: Path, start: float) -> Sample:
+    """Reads a process's state from /proc and its step from what it wrote."""
+    process = Path(f"/proc/{pid}")
+    status = dict(
+        line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
+    )
+    ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
+    metrics = workdir / "metrics.jsonl"
+    lines = metrics.read_bytes().rpartition(b"\n")[0].splitlines() if metrics.exists() else []
+    return Sample(
+        seconds=time.monotonic() - start,
+        cpu_seconds=sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"),
+        resident_mib=int(status["VmRSS"].split()[0]) / 1024,
+        open_files=len(list((process / "fd").iterdir())),
+        threads=int(status["Threads"]),
+        step=json.loads(lines[-1]).get("step", 0) if lines else 0,
+        checkpoints=len(list((workdir / "checkpoints").glob("[0-9]*"))),
+    )
+
+
+def report(samples: list[Sample], batch_size: int) -> None:
+    """Prints a line for each tenth of the time."""
+    print(f"Python {sys.version.split()[0]}, {samples[-1].seconds / 60:.0f} minutes")
+    print("minutes   step  images/CPU-s  memory MiB  open files  threads  checkpoints")
+    edges = np.linspace(0, samples[-1].seconds, PARTS + 1)
+    for low, high in itertools.pairwise(edges):
+        part = [sample for sample in samples if low <= sample.seconds <= high]
+        first, last = part[0], part[-1]
+        cpu = last.cpu_seconds - first.cpu_seconds
+        print(
+            f"{high / 60:7.0f} {last.step:6} {(last.step - first.step) * batch_size / cpu:13.0f}"
+            f" {max(s.resident_mib for s in part):11.0f} {max(s.open_files for s in part):11}"
+            f" {max(s.threads for s in part):8} {statistics.median(s.checkpoints for s in part):12.0f}"
+        )
+
+
+def main() -> None:
+    """Trains, watches, stops and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=120)
+    parser.add_argument("--workdir", help="kept; default: a temporary one")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "digits"
+        write_images(data)
+        workdir = Path(options.workdir or Path(folder) / "run")
+        workdir.mkdir(parents=True, exist_ok=True)
+        samples: list[Sample] = []
+        with (workdir / "output.log").open("w") as output:
+            start = time.monotonic()
+            run = subprocess.Popen(
+                command(data, workdir), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            )
+            while time.monotonic() - start < options.minutes * 60 and run.poll() is None:
+                samples.append(observe(run.pid, workdir, start))
+                time.sleep(options.minutes * 60 / SAMPLES)
+            run.send_signal(signal.SIGTERM)
+            status = run.wait(600)
+        if len(samples) > PARTS:
+            report(samples, batch_size=64)
+        if status != 128 + signal.SIGTERM:
+            sys.exit(f"the run ended with status {status}: {workdir / 'output.log'}")
+
+
+if __name__ == "__main__":
+    main()
