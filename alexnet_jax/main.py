@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from alexnet_jax import config as configuration
-from alexnet_jax.backend import compilation_cache, distributed
+from alexnet_jax.backend import compilation_cache, distributed, memory
 from alexnet_jax.backend.activate import activate
 from alexnet_jax.errors import Fault, RequestError, RunError
 from alexnet_jax.train import dry_run, experiment, lock, loop
@@ -67,6 +67,7 @@ def _run(argv: list[str]) -> None:
         return
     arguments, assignments = _split_overrides(argv)
     options = _parse(arguments)
+    memory.keep_freed_memory()
     config = configuration.load(options.config)
     faults = configuration.override(config, assignments)
     workdir = _workdir(options)
