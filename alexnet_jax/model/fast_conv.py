@@ -1,8 +1,9 @@
-"""Convolutions whose kernels' gradients are matrix products, a few images at a time.
+"""Convolutions as matrix products, with their gradients: for a CPU, which multiplies matrices at its peak.
 
-A CPU multiplies matrices at its peak and reaches a quarter of it in the convolutions that are the gradients of kernels.
-So these are written as products with shifted images, summed over chunks of images that stay in the cache. Gradients are
-of reverse mode only.
+It reaches a quarter of that in the convolutions that are gradients of kernels, and in all of them in bfloat16. So these
+are written as products of shifted images with the rows of the kernel, summed in float32. The images are taken a few at
+a time, so that what is multiplied stays in the cache. In float32 a kernel of 3 x 3 pixels is left to ``winograd``, and
+other outputs and gradients of images to XLA. Gradients are of reverse mode only.
 """
 
 import functools
@@ -14,12 +15,9 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from alexnet_jax.model import layers
+from alexnet_jax.model import layers, winograd
 
-CHUNK_BYTES = 8 << 20  # of the shifted images that are multiplied at a time: about a cache
-# Rows of patches are multiplied one row of the kernel at a time, unless they are narrower than this: too narrow a
-# product is slow.
-NARROW = 256
+CHUNK_BYTES = 2 << 20  # of the shifted images that are multiplied at a time: they stay in the cache
 
 Pads = tuple[tuple[int, int], ...]  # zero pixels around an image: (top, bottom), (left, right)
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -38,10 +36,10 @@ def convolution(
     """Convolves NHWC with HWIO, as ``layers.convolution`` for the same arguments.
 
     A convolution in groups is one of each group; one with a stride is one without, of ``stride`` x ``stride`` blocks of
-    pixels as channels. Halves, and what fits one chunk, are left to ``layers.convolution``.
+    pixels as channels. What fits one chunk is left to ``layers.convolution``, like float16.
 
     Args:
-      x: [batch, height, width, in].
+      x: [batch, height, width, in], float32 or bfloat16.
       kernel: [kernel height, kernel width, in / groups, out], in any dtype; its gradient has the same.
       strides: Of the two directions, in pixels; equal.
       padding: "SAME", "VALID" or ((top, bottom), (left, right)), in pixels.
@@ -67,9 +65,9 @@ def convolution(
         x, kernel = space_to_depth(x, kernel, stride, padding)
         padding = ((0, 0), (0, 0))
     pads = tuple(tuple(pair) for pair in padding)
-    if x.dtype != jnp.float32 or _chunks(x, kernel.shape[1], pads) == 1:
+    if x.dtype not in (jnp.float32, jnp.bfloat16) or _chunks(x, kernel.shape[1], pads) == 1:
         return layers.convolution(x, kernel.astype(x.dtype), (1, 1), pads, dimension_numbers=LAYOUT)
-    return _convolve(x, kernel.astype(x.dtype), pads)
+    return _convolve(x, kernel, pads)
 
 
 def space_to_depth(
@@ -109,7 +107,7 @@ def space_to_depth(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=LAYOUT)
+    return _apply(x, kernel.astype(x.dtype), pads)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, Residual]:
@@ -118,16 +116,49 @@ def _forward(x: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, Re
 
 def _backward(pads: Pads, residual: Residual, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = residual
-    around = [
+    reverse = kernel[::-1, ::-1].swapaxes(2, 3).astype(x.dtype)
+    around = tuple(
         (size - 1 - low, size - 1 - high)
         for size, (low, high) in zip(kernel.shape[:2], pads, strict=True)
-    ]
-    reverse = kernel[::-1, ::-1].swapaxes(2, 3)
-    for_x = lax.conv_general_dilated(gradient, reverse, (1, 1), around, dimension_numbers=LAYOUT)
-    return for_x, _kernel_gradient(x, gradient, kernel.shape, pads)
+    )
+    if _suits_winograd(x, kernel):
+        for_kernel = winograd.kernel_gradient(x, gradient, pads)
+    else:
+        for_kernel = _kernel_gradient(x, gradient, kernel.shape, pads)
+    for_kernel = for_kernel.astype(kernel.dtype)
+    return _apply(gradient, reverse, around), for_kernel
 
 
 _convolve.defvjp(_forward, _backward)
+
+
+def _apply(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+    """Convolves without stride, by whichever way is the faster on a CPU."""
+    if _suits_winograd(x, kernel):
+        return winograd.convolve(x, kernel, pads)
+    chunks = _chunks(x, kernel.shape[1], pads)
+    if x.dtype != jnp.bfloat16 or chunks == 1:
+        return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=LAYOUT)
+    height, width, _, out = kernel.shape
+
+    def convolve(images: jax.Array) -> jax.Array:
+        rows = _rows(images, width, pads)
+        out_height = rows.shape[1] - height + 1
+        shape = (images.shape[0], out_height, rows.shape[2], out)
+        products = (
+            _product(
+                rows[:, i : i + out_height].reshape(-1, rows.shape[-1]), kernel[i].reshape(-1, out)
+            )
+            for i in range(height)
+        )
+        return functools.reduce(jnp.add, products).astype(x.dtype).reshape(shape)
+
+    y = lax.map(convolve, x.reshape(chunks, -1, *x.shape[1:]))
+    return y.reshape(x.shape[0], *y.shape[2:])
+
+
+def _suits_winograd(x: jax.Array, kernel: jax.Array) -> bool:
+    return x.dtype == jnp.float32 and kernel.shape[:2] == (winograd.SIZE, winograd.SIZE)
 
 
 def _kernel_gradient(
@@ -139,9 +170,7 @@ def _kernel_gradient(
 
     def products(images: jax.Array, gradients: jax.Array) -> jax.Array:
         rows = _rows(images, width, pads)
-        shifted = [rows[:, i : i + out_height] for i in range(height)]
-        if rows.shape[-1] < NARROW:
-            shifted = [jnp.concatenate(shifted, axis=-1)]
+        shifted = (rows[:, i : i + out_height] for i in range(height))
         parts = [_product(gradients, part.reshape(-1, part.shape[-1])) for part in shifted]
         return jnp.concatenate(parts, axis=1)
 
@@ -158,7 +187,8 @@ def _kernel_gradient(
 
 def _rows(x: jax.Array, width: int, pads: Pads) -> jax.Array:
     """Returns, padded, at every pixel the ``width`` pixels from there: [batch, rows, columns, width * in]."""
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    # Negative where the gradient of a padded image is convolved: what fell on the padding is cut off.
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pair, 0) for pair in pads), (0, 0, 0)])
     columns = x.shape[2] - width + 1
     return jnp.concatenate([x[:, :, j : j + columns] for j in range(width)], axis=-1)
 

@@ -22,6 +22,7 @@ CASES = {  # size of the image, kernel, stride, padding, groups; with the channe
     "small map": (2, 3, 1, ((1, 1), (1, 1)), 1),
     "even kernel": (6, 4, 1, "SAME", 1),
     "pixels left over": (10, 3, 3, "VALID", 1),
+    "padded more than its reach": (6, 1, 1, ((2, 2), (1, 2)), 1),
 }
 
 
@@ -42,33 +43,40 @@ def one_image_a_chunk(monkeypatch):
     monkeypatch.setattr(fast_conv, "CHUNK_BYTES", 1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients_are_laxs(name, monkeypatch):
+def test_values_and_gradients_are_laxs(name, dtype, monkeypatch):
     size, width, stride, padding, groups = CASES[name]
-    x = jnp.array(numbers.uniform("x", (6, size, size, 4)))
-    kernel = jnp.array(numbers.uniform("kernel", (width, width, 4 // groups, 8)))
+    x = jnp.array(numbers.uniform("x", (6, size, size, 4)), dtype)
+    kernel = jnp.array(numbers.uniform("kernel", (width, width, 4 // groups, 8)), dtype)
     options = LAYOUT | {"feature_group_count": groups}
     geometry = ((stride, stride), padding)
-    expected = _run(lax.conv_general_dilated, x, kernel, *geometry, **options)
+    exact = (array.astype(jnp.float32) for array in (x, kernel))
+    expected = _run(lax.conv_general_dilated, *exact, *geometry, **options)
+    tolerance = {"float32": 2e-6, "bfloat16": 1e-2}[dtype]
     for chunk_bytes in (fast_conv.CHUNK_BYTES, 1):  # all images at once, left to lax; one by one
         monkeypatch.setattr(fast_conv, "CHUNK_BYTES", chunk_bytes)
         for ours, theirs in zip(
             _run(fast_conv.convolution, x, kernel, *geometry, **options), expected, strict=True
         ):
-            assert ours.dtype == jnp.float32
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6 * np.abs(theirs).max())
+            assert ours.dtype == jnp.dtype(dtype)
+            limit = tolerance * np.abs(theirs).max()
+            np.testing.assert_allclose(np.asarray(ours, np.float32), theirs, rtol=0, atol=limit)
 
 
 @pytest.mark.usefixtures("one_image_a_chunk")
-def test_a_wide_kernel_is_multiplied_row_by_row():
-    x = jnp.array(numbers.uniform("x", (2, 6, 6, fast_conv.NARROW)))
-    kernel = jnp.array(numbers.uniform("kernel", (3, 3, fast_conv.NARROW, 2)))
+def test_the_gradient_of_a_kernel_kept_in_float32_is_not_rounded():
+    x = jnp.array(numbers.uniform("x", (4, 6, 6, 4)), jnp.bfloat16)
+    kernel = jnp.array(numbers.uniform("kernel", (3, 3, 4, 8)), jnp.bfloat16)
     geometry = ((1, 1), "SAME")
-    expected = _run(lax.conv_general_dilated, x, kernel, *geometry, **LAYOUT)
-    for ours, theirs in zip(
-        _run(fast_conv.convolution, x, kernel, *geometry, **LAYOUT), expected, strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max())
+    *_, gradient = _run(fast_conv.convolution, x, kernel.astype(jnp.float32), *geometry)
+    exact = (array.astype(jnp.float32) for array in (x, kernel))
+    *_, expected = _run(
+        lambda x, k: lax.conv_general_dilated(x, k, *geometry, **LAYOUT).astype(jnp.bfloat16),
+        *exact,
+    )
+    assert gradient.dtype == jnp.float32
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 def test_images_are_taken_in_equal_parts_that_fit():
@@ -77,8 +85,8 @@ def test_images_are_taken_in_equal_parts_that_fit():
         return fast_conv._chunks(x, 3, ((1, 1), (1, 1)))
 
     image_bytes = 30 * 30 * 3 * 64 * 4
-    assert fast_conv.CHUNK_BYTES // image_bytes == 12
-    assert [chunks(batch, 28) for batch in (12, 13, 64, 24)] == [1, 13, 8, 2]
+    assert fast_conv.CHUNK_BYTES // image_bytes == 3
+    assert [chunks(batch, 28) for batch in (3, 13, 64, 24)] == [1, 13, 32, 8]
     assert chunks(2, 1000) == 2
 
 
