@@ -24,7 +24,7 @@ def default_config() -> ConfigDict:
     config.model.num_classes = config_dict.FieldReference(1000, int)  # None: the data's
     config.model.dropout_rate = config_dict.placeholder(float)
     config.model.precision = "auto"
-    config.model.layers = "plain"  # how they are computed; the same results
+    config.model.layers = "auto"  # how they are computed; the same results
 
     config.data = ConfigDict()
     config.data.source = "folder"

@@ -103,21 +103,24 @@ class AlexNet(nnx.Module):
         variant = self.variant
         x = x.astype(self.dtype)
         for number, row in enumerate(variant.convolutions, start=1):
-            x = getattr(self, f"conv{number}")(x)
-            yield f"conv{number}", x
+            x, bias = self._convolve(f"conv{number}", row, x)
+            biased = x if bias is None else x + bias
+            yield f"conv{number}", biased
             if variant.batch_norm:
                 stored = keys is None or f"bn{number}" in self.frozen
-                x = getattr(self, f"bn{number}")(x, use_running_average=stored)
+                x = getattr(self, f"bn{number}")(biased, use_running_average=stored)
+                bias = None
                 yield f"bn{number}", x
-            rectified = nnx.relu(x)
+            rectified = self.formulation.relu(x, bias)
             yield f"relu{number}", rectified
             if number in variant.local_response_norm:
                 x = rectified = layers.local_response_norm(rectified)
+                bias = None
                 yield f"norm{number}", x
             if row.pool is None:
                 x = rectified
             else:  # rectified and pooled in one; what the norm gives is not negative and stays as it is
-                x = self.formulation.relu_max_pool(x, *row.pool)
+                x = self.formulation.relu_max_pool(x, bias, *row.pool)
                 yield f"pool{number}", x
 
         if variant.average_pool is not None:
@@ -136,6 +139,19 @@ class AlexNet(nnx.Module):
             if variant.dropout == "after":
                 x = self._dropout(x, name, keys)
         yield classifier_name, getattr(self, classifier_name)(x).astype(jnp.float32)
+
+    def _convolve(self, name: str, row: Conv, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """Returns what the layer gives before the bias, which is better added with what comes next, and the bias."""
+        layer = getattr(self, name)
+        kernel, bias = layer.kernel[...], None if layer.bias is None else layer.bias[...]
+        x, kernel, bias = self.formulation.promote((x, kernel, bias), dtype=self.dtype)
+        padding = row.padding if isinstance(row.padding, str) else [(row.padding,) * 2] * 2
+        y = self.placement.convolution(self.formulation)(
+            *(x, kernel, (row.stride, row.stride), padding),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=row.groups,
+        )
+        return y, bias
 
     def _dropout(self, x: jax.Array, name: str, keys: jax.Array | None) -> jax.Array:
         if keys is None:
@@ -157,8 +173,6 @@ class AlexNet(nnx.Module):
             kernel_init=initialization.conv_kernel,
             bias_init=initialization.bias(fan_in, row.bias_value),
             dtype=self.dtype,
-            conv_general_dilated=self.placement.convolution(self.formulation),
-            promote_dtype=self.formulation.promote,
             rngs=nnx.Rngs(params=named_key(seed, name)),
         )
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import jax
 from jax import numpy as jnp
 
+from alexnet_jax.model.fast_relu import feature_sums
+
 NOBODY = 255  # in the place of a winner, where the gradient ends: the ReLU is off
 ROW = 16  # a winner is ROW * its row in the window + its column
 
@@ -28,16 +30,14 @@ class _Geometry(NamedTuple):
     stride: int
 
 
-def relu_max_pool(
-    x: jax.Array, window: int, stride: int, bias: jax.Array | None = None
-) -> jax.Array:
+def relu_max_pool(x: jax.Array, bias: jax.Array | None, window: int, stride: int) -> jax.Array:
     """Computes ``max_pool(relu(x + bias))`` in one pass over ``x``.
 
     Args:
       x: [batch, height, width, channels].
+      bias: [channels] in the dtype of ``x``; None for none.
       window: Height and width of the pooled region, in pixels; less than 16.
       stride: Pixels between two regions.
-      bias: [channels] in the dtype of ``x``; None for none.
     """
     return _pool(x, bias, _Geometry(x.shape[1], x.shape[2], window, stride))
 
@@ -103,8 +103,8 @@ def _backward(
     for_x = total[:, :height, :width].astype(gradient.dtype)
     if bias is None:
         return for_x, None
-    kept = jnp.where(winner == NOBODY, 0.0, gradient.astype(jnp.float32))
-    return for_x, kept.sum((0, 1, 2)).astype(bias.dtype)
+    kept = jnp.where(winner == NOBODY, jnp.zeros_like(gradient), gradient)
+    return for_x, feature_sums(kept).astype(bias.dtype)
 
 
 _pool.defvjp(_forward, _backward)

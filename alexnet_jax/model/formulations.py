@@ -8,7 +8,7 @@ import jax
 from flax.nnx.nn.dtypes import promote_dtype
 from jax import lax
 
-from alexnet_jax.model import fast_conv, fast_dense, fast_pool, layers
+from alexnet_jax.model import fast_conv, fast_dense, fast_pool, fast_relu, layers
 
 
 def promote_all(arrays: Any, /, *, dtype: Any) -> Any:
@@ -29,25 +29,32 @@ class Formulation:
 
     Attributes:
       convolution: In the form of ``lax.conv_general_dilated``.
-      relu_max_pool: ``max_pool(relu(x), window, stride)``.
+      relu: ``relu(x + bias)``, or of x alone where the bias is None.
+      relu_max_pool: ``max_pool(relu(x + bias), window, stride)``, likewise.
       dense_product: In the form of ``lax.dot_general``.
       promote: How (input, kernel, bias) are cast to what the layers compute in, in the form of Flax's.
       by_device: Whether each device must see its own images only, because they are taken a few at a time.
     """
 
     convolution: Callable[..., jax.Array]
-    relu_max_pool: Callable[[jax.Array, int, int], jax.Array]
+    relu: Callable[[jax.Array, jax.Array | None], jax.Array]
+    relu_max_pool: Callable[[jax.Array, jax.Array | None, int, int], jax.Array]
     dense_product: Callable[..., jax.Array]
     promote: Callable[..., Any]
     by_device: bool
 
 
-def _relu_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    return layers.max_pool(jax.nn.relu(x), window, stride)
+def _relu(x: jax.Array, bias: jax.Array | None) -> jax.Array:
+    return jax.nn.relu(x if bias is None else x + bias)
+
+
+def _relu_max_pool(x: jax.Array, bias: jax.Array | None, window: int, stride: int) -> jax.Array:
+    return layers.max_pool(_relu(x, bias), window, stride)
 
 
 PLAIN = Formulation(
     convolution=layers.convolution,
+    relu=_relu,
     relu_max_pool=_relu_max_pool,
     dense_product=lax.dot_general,
     promote=promote_all,
@@ -55,6 +62,7 @@ PLAIN = Formulation(
 )
 FAST = Formulation(
     convolution=fast_conv.convolution,
+    relu=fast_relu.relu,
     relu_max_pool=fast_pool.relu_max_pool,
     dense_product=fast_dense.dense_product,
     promote=promote_around_kernel,

@@ -19,7 +19,7 @@ def _plain(x, bias, window, stride):
 
 
 def _fast(x, bias, window, stride):
-    return fast_pool.relu_max_pool(x, window, stride, bias)
+    return fast_pool.relu_max_pool(x, bias, window, stride)
 
 
 def _run(function, x, bias, window, stride):
