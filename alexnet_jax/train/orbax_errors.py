@@ -36,11 +36,10 @@ def end_failed_writes() -> None:
     """Ends the threads of a save that failed, once they have nothing more to write.
 
     Some wait for a part that will never be done, each with a copy of the state: for ten minutes, and the process's end
-    would wait for them.
+    would wait for them. They are private to Orbax: a version that has none of the kind is left to end them itself.
     """
-    threads = [
-        thread for thread in threading.enumerate() if isinstance(thread, future._SignalingThread)
-    ]
+    kind = getattr(future, "_SignalingThread", ())
+    threads: list[Any] = [thread for thread in threading.enumerate() if isinstance(thread, kind)]
     # Theirs, found by the garbage collector at any later time.
     warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
     for thread in threads:
