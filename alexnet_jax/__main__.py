@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet_jax import commands
+from alexnet_jax.backend import memory
 from alexnet_jax.errors import RequestError
 
 
@@ -51,4 +52,5 @@ def _first_line(name: str) -> str:
 
 
 if __name__ == "__main__":
+    memory.keep_freed_memory()  # of this process: a caller of main() decides for its own
     sys.exit(main())

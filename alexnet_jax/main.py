@@ -67,7 +67,6 @@ def _run(argv: list[str]) -> None:
         return
     arguments, assignments = _split_overrides(argv)
     options = _parse(arguments)
-    memory.keep_freed_memory()
     config = configuration.load(options.config)
     faults = configuration.override(config, assignments)
     workdir = _workdir(options)
@@ -148,4 +147,5 @@ def _prepare(
 
 
 if __name__ == "__main__":
+    memory.keep_freed_memory()  # of this process: a caller of main() decides for its own
     sys.exit(main())

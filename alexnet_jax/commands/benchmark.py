@@ -9,7 +9,6 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from alexnet_jax.backend import memory
 from alexnet_jax.backend.capabilities import is_cpu
 from alexnet_jax.config import default_config, validate
 from alexnet_jax.data.sources import SOURCES
@@ -70,7 +69,6 @@ def main(arguments: Sequence[str]) -> int:
     for kind in (step_only, input_only, both):
         kind.add_argument("--json", action="store_true", help="for programs")
     options = parser.parse_args(arguments)
-    memory.keep_freed_memory()
     figures, notes = KINDS[options.kind](options)
     print(json.dumps(figures) if options.json else "\n".join([_table(figures), *notes]))
     return 0
