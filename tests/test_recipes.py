@@ -162,7 +162,7 @@ PUBLISHED = {
         "model.num_classes": None,
         "optimizer.freeze": ("conv1", "conv2", "conv3", "conv4", "conv5"),
         "optimizer.head_learning_rate_factor": 10,
-        "eval.resize_pixels": 256,
+        "eval.resize_pixels": 0,
     },
     "published/ascend_mindspore.py": {
         "num_epochs": 150,

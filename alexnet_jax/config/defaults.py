@@ -55,7 +55,7 @@ def default_config() -> ConfigDict:
 
     config.eval = ConfigDict()
     config.eval.protocol = "center"
-    # None: no more than the input needs; of "ten_crop" 8/7 of it, as 256 to 224
+    # None: no more than the input needs; of "ten_crop", and where 0, 8/7 of it, as 256 to 224
     config.eval.resize_pixels = config_dict.placeholder(int)
     config.eval.use_ema = False  # the moving average of the parameters in their place
 

@@ -189,7 +189,8 @@ def _size_faults(config: ConfigDict) -> list[Fault]:
     if config.augment.crop == "random":
         resized["augment.crop_resize_pixels"] = config.augment.crop_resize_pixels
     for key, pixels in resized.items():
-        if pixels is not None and pixels < size:
+        derived = key == "eval.resize_pixels" and not pixels
+        if not derived and pixels < size:
             text = (
                 f"{key}={pixels} is less than the {size} pixels of the network's input; "
                 f"use at least {size}."

@@ -40,8 +40,10 @@ def image_size(config: ConfigDict) -> int:
 def eval_resize_pixels(config: ConfigDict) -> int:
     """Returns what the protocol resizes to before it crops, in pixels."""
     size = image_size(config)
-    least = round(size * 8 / 7) if config.eval.protocol == "ten_crop" else size
-    return config.eval.resize_pixels or least
+    pixels = config.eval.resize_pixels
+    if pixels is None:
+        pixels = 0 if config.eval.protocol == "ten_crop" else size
+    return pixels or round(size * 8 / 7)
 
 
 def create_model(
@@ -170,7 +172,8 @@ def device_transform(config: ConfigDict, *, arrays: bool = False) -> Transform:
     padded, cropped = config.augment.crop == "pad", config.augment.crop == "random"
     size = image_size(config)
     crop = RandomResizedCrop(tuple(config.augment.crop_area), tuple(config.augment.crop_aspect))
-    view = View(config.eval.resize_pixels or size, size, config.eval.protocol == "squash")
+    resized = size if config.eval.resize_pixels is None else eval_resize_pixels(config)
+    view = View(resized, size, config.eval.protocol == "squash")
     return Transform(
         image_size=size,
         normalization=Normalization(tuple(config.data.mean), tuple(config.data.std)),

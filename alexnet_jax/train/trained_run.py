@@ -43,9 +43,11 @@ def look(workdir: Path, image_size: int) -> dict[str, Any]:
         return {"image_size": image_size}
     config = json.loads(path.read_text())
     protocol, resized = config["eval"]["protocol"], config["eval"]["resize_pixels"]
+    if resized is None and protocol != "ten_crop":
+        resized = image_size
     return {
         "image_size": image_size,
-        "resize_pixels": resized or (None if protocol == "ten_crop" else image_size),
+        "resize_pixels": resized or None,  # None: 8/7 of the input
         "protocol": protocol if protocol in PLANS else "center",
         "mean": tuple(config["data"]["mean"]),
         "std": tuple(config["data"]["std"]),

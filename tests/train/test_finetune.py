@@ -7,10 +7,10 @@ import pytest
 from ml_collections import ConfigDict
 
 import alexnet_jax
-from alexnet_jax.config import load
+from alexnet_jax.config import load, validate
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model import functional
-from alexnet_jax.train import loop
+from alexnet_jax.train import loop, parts, trained_run
 from tests.train.runs import build, saved_arrays, small_config
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
@@ -75,3 +75,23 @@ def test_layers_that_were_never_trained_cannot_be_frozen(donor, tmp_path, change
 def test_evaluation_wants_the_very_classes(donor, tmp_path):
     with pytest.raises(RequestError, match="is not cifar32"):
         loop.evaluate_only(build(small_config(init_weights=str(donor[0]))), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variant", "size", "resized"), [("torchvision", 224, 256), ("cifar32", 32, 37)]
+)
+def test_the_recipe_looks_at_as_much_of_an_image_whatever_the_input(
+    variant, size, resized, tmp_path
+):
+    config = load(str(Path(__file__).parents[2] / "configs" / "finetune.py"))
+    config.model.variant = variant
+    assert validate(config) == []
+    assert parts.eval_resize_pixels(config) == resized
+    assert parts.device_transform(config, arrays=True).view.resize_pixels == resized
+    (tmp_path / "config.json").write_text(config.to_json())
+    image = np.arange(300 * 400 * 3).reshape(300, 400, 3).astype(np.uint8)
+    look = trained_run.look(tmp_path, size)
+    seen = alexnet_jax.preprocess([image], **look)
+    np.testing.assert_array_equal(
+        seen, alexnet_jax.preprocess([image], **look | {"resize_pixels": resized})
+    )
