@@ -36,16 +36,24 @@ def locate(path: Path) -> tuple[Path, int]:
     return path, step
 
 
-def read(path: Path, *, use_ema: bool | None = None, image_size: int | None = None) -> Weights:
+def read(
+    path: Path,
+    *,
+    use_ema: bool | None = None,
+    variant: str | None = None,
+    image_size: int | None = None,
+) -> Weights:
     """Reads the weights of a checkpoint, written on any number of devices. Changes nothing on disk.
 
     Args:
       path: As in ``locate``.
       use_ema: Whether to take the moving average of the parameters; None for what the run evaluated.
+      variant: That a training asks for; None for the run's.
       image_size: Height and width of the input, in pixels; None for the run's.
 
     Raises:
-      RequestError: If there is no checkpoint, or its arrays are not those of its network at that image size.
+      RequestError: If there is no checkpoint, it is of another variant, or its arrays are not those of its
+        network at that image size.
     """
     workdir, step = locate(path)
     use_ema = _evaluates_ema(workdir) if use_ema is None else use_ema
@@ -70,6 +78,11 @@ def read(path: Path, *, use_ema: bool | None = None, image_size: int | None = No
     identity = Identity(**restored["identity"])
     state: dict[str, Any] = restored["state"]
     params, model_state = state[params_name], state.get(MODEL_STATE) or {}
+    if variant is not None and identity.variant != variant:
+        raise RequestError(
+            f"{path} holds a {identity.variant}; this run asks for {variant}: add "
+            f"--config.model.variant={identity.variant}."
+        )
     if image_size is not None:
         identity = dataclasses.replace(identity, image_size=image_size)
     return _weights(directory / str(step), identity, params, model_state)

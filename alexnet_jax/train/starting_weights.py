@@ -35,15 +35,13 @@ def read(path: Path, identity: Identity, *, any_classes: bool = False) -> Weight
             num_classes=None if any_classes else identity.num_classes,
             image_size=identity.image_size,
         )
-    weights = saved_weights.read(path, use_ema=False, image_size=identity.image_size)
-    differences = [
-        f"{name} {there!r} there, {here!r} here"
-        for name in ("variant", *(() if any_classes else ("num_classes",)))
-        if (there := getattr(weights, name)) != (here := getattr(identity, name))
-    ]
-    if differences:
+    weights = saved_weights.read(
+        path, use_ema=False, variant=identity.variant, image_size=identity.image_size
+    )
+    if not any_classes and weights.num_classes != identity.num_classes:
         raise RequestError(
-            f"init_weights={str(path)!r} is another model: {'; '.join(differences)}."
+            f"init_weights={str(path)!r} has {weights.num_classes} classes; this run asks for "
+            f"{identity.num_classes}: set --config.model.num_classes={weights.num_classes}."
         )
     return weights
 

@@ -140,7 +140,7 @@ def _refusal(
         classes = _frame(variant, arrays, None).num_classes
         advice = f"It has {classes} classes, at the publisher's image size; ask for these."
     elif found:
-        advice = f"It fits {found[0]}; name that variant."
+        advice = f"It fits {found[0]}; name that variant (of a training, --config.model.variant={found[0]})."
     else:
         advice = "Name a file of this variant."
     return "\n  ".join([f"{stored.where} is not {variant}:", *shown]) + f"\n{advice}"
