@@ -12,7 +12,7 @@ import alexnet_jax
 from alexnet_jax.__main__ import main
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model import functional
-from alexnet_jax.train import checkpoint
+from alexnet_jax.train import checkpoint, starting_weights
 from alexnet_jax.train import state as train_state
 
 CLASSES = 7
@@ -81,6 +81,18 @@ def test_a_run_of_another_model_is_refused(workdir):
         alexnet_jax.load(workdir.parent)
 
 
+def test_weights_of_another_variant_say_which_to_ask_for(workdir, file):
+    asked = checkpoint.Identity("torchvision", CLASSES, 224, {})
+    words = "holds a cifar32; this run asks for torchvision: add --config.model.variant=cifar32."
+    with pytest.raises(RequestError, match=words):
+        starting_weights.read(workdir, asked, any_classes=True)
+    with pytest.raises(RequestError, match=r"training, --config\.model\.variant=cifar32"):
+        starting_weights.read(file, asked, any_classes=True)
+    asked = checkpoint.Identity("cifar32", 3, 40, {})
+    with pytest.raises(RequestError, match=r"asks for 3: set --config\.model\.num_classes=7"):
+        starting_weights.read(workdir, asked)
+
+
 def test_every_fault_is_listed_at_once(file, tmp_path):
     arrays = load_file(file)
     arrays["features.0.weight"] = arrays["features.0.weight"][:, :2]
@@ -132,6 +144,11 @@ def test_what_a_file_says_of_itself_is_not_trusted(file, tmp_path):
     save_file(arrays, tmp_path / "bad.safetensors", metadata={"variant": "nonsense"})
     with pytest.raises(RequestError, match="unknown variant 'nonsense'; the variants are: "):
         alexnet_jax.load(tmp_path / "bad.safetensors")
+
+
+def test_a_file_has_the_mode_that_others_have(file):
+    (file.parent / "other").touch()
+    assert file.stat().st_mode == (file.parent / "other").stat().st_mode
 
 
 def test_save_refuses_other_formats(model, tmp_path):

@@ -101,6 +101,7 @@ class AlexNet(nnx.Module):
 
     def _forward(self, x: jax.Array, keys: jax.Array | None) -> Iterator[tuple[str, jax.Array]]:
         variant = self.variant
+        self._check_shape(x.shape)
         x = x.astype(self.dtype)
         for number, row in enumerate(variant.convolutions, start=1):
             x, bias = self._convolve(f"conv{number}", row, x)
@@ -139,6 +140,24 @@ class AlexNet(nnx.Module):
             if variant.dropout == "after":
                 x = self._dropout(x, name, keys)
         yield classifier_name, getattr(self, classifier_name)(x).astype(jnp.float32)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuses images that the first dense layer could not read; an averaged map is of one size always."""
+        size, variant = self.image_size, self.variant
+        if shape[1:] == (size, size, 3):
+            return
+        taken = f"{variant.name!r} takes {size} x {size} images, [batch, {size}, {size}, 3]; got "
+        if len(shape) != 4 or shape[3] != 3:
+            raise RequestError(f"{taken}an array {list(shape)}.")
+        large_enough = min(shape[1:3]) >= variant.smallest_image_size()
+        same_map = large_enough and all(
+            variant.feature_size(pixels) == variant.feature_size(size) for pixels in shape[1:3]
+        )
+        if not (same_map or (large_enough and variant.average_pool is not None)):
+            raise RequestError(
+                f"{taken}{shape[1]} x {shape[2]}. Resize them (preprocess(..., image_size={size})), or name another "
+                "image_size where the model is created."
+            )
 
     def _convolve(self, name: str, row: Conv, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """Returns what the layer gives before the bias, which is better added with what comes next, and the bias."""

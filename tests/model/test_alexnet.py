@@ -143,3 +143,16 @@ def test_bad_requests(options, message):
 def test_variants_are_listed():
     assert "torchvision" in alexnet_jax.variants()
     assert alexnet_jax.variants() == variants()
+
+
+def test_images_of_another_size_are_refused_where_the_map_would_be_another():
+    model = _model("cifar32")
+    with pytest.raises(RequestError, match=r"'cifar32' takes 32 x 32 images, .*; got 224 x 224\."):
+        model(_images(224, 1))
+    with pytest.raises(RequestError, match=r"takes 32 x 32 images, .*; got 8 x 8\."):
+        model.features(_images(8, 1))
+    with pytest.raises(RequestError, match=r"\[batch, 32, 32, 3\]; got an array \[32, 32, 3\]"):
+        model(_images(32, 1)[0])
+    assert model(_images(33, 1)).shape == model(_images(32, 1)).shape  # a map of the same size
+    averaged = _model("torchvision")
+    assert jax.eval_shape(averaged, _images(averaged.image_size + 32, 1)).shape == (1, 7)

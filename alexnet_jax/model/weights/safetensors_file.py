@@ -70,7 +70,10 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         raise RequestError(f"{path.parent} is no directory; make it first.")
     temporary = path.with_name(f"{path.name}.tmp")
     try:
+        temporary.touch()  # with the user's mode; replaced by save_file's it would be its owner's alone
+        mode = temporary.stat().st_mode
         save_file(dict(arrays), temporary, metadata=dict(metadata))
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
