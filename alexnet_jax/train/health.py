@@ -14,6 +14,7 @@ ON_NONFINITE = ("stop", "rollback")
 
 NONFINITE = "nonfinite"  # among a step's sums
 STUCK_SHARE = 0.99  # of ln(classes), the loss of a network that tells nothing apart
+STUCK_STEPS = 50  # at least: an epoch of a few images says little
 
 
 class NonFiniteError(RunError):
@@ -69,28 +70,30 @@ class StuckLoss:
     Attributes:
       num_classes: Of the classifier.
       first_epoch: Where the warm-up ends.
+      epochs: For how long it stays there until it is told.
       since: The epoch since which the loss is there; None while it is not.
       told: Whether it was told.
     """
 
     num_classes: int
     first_epoch: float
+    epochs: float = 1.0
     since: float | None = None
     told: bool = False
 
     def add(self, epoch: float, loss: float) -> str:
-        """Takes the mean loss of a window up to ``epoch``; returns what to tell once it is stuck for an epoch."""
+        """Takes the mean loss of a window up to ``epoch``; returns what to tell once it is stuck."""
         chance = math.log(self.num_classes)
         if epoch < self.first_epoch or loss < STUCK_SHARE * chance:
             self.since, self.told = None, self.told and loss >= STUCK_SHARE * chance
             return ""
         self.since = epoch if self.since is None else self.since
-        if self.told or epoch - self.since < 1:
+        if self.told or epoch - self.since < self.epochs:
             return ""
         self.told = True
         return (
-            f"the loss is {loss:.4f} for an epoch after the warm-up, as ln({self.num_classes}) = {chance:.4f} of a "
-            "network that tells nothing apart"
+            f"since epoch {self.since:.3g} the loss has stayed at {loss:.4f}, as ln({self.num_classes}) = {chance:.4f} "
+            "of a network that tells nothing apart"
         )
 
 
@@ -107,7 +110,7 @@ def advice(dead: list[str]) -> str:
     """Returns what to look at when the loss is stuck."""
     if dead:
         return (
-            f"every unit of {', '.join(dead)} is dead (zero for every image): lower optimizer.learning_rate, "
+            f"every unit of {', '.join(dead)} is dead (zero for every image); lower optimizer.learning_rate, "
             "or train from the beginning with another seed"
         )
-    return "no layer is dead: look at optimizer.learning_rate, the labels and the normalisation of the data"
+    return "no layer is dead; look at optimizer.learning_rate, the labels and the normalisation of the data"

@@ -244,7 +244,7 @@ class _Run:
     def _tell_stuck(self, done: int, state: TrainState, text: str) -> None:
         if self.experiment.parallelism == "jit" and jax.process_count() == 1:
             dead = health.dead_layers(self.experiment.activations(state))
-            text = f"{text}: {health.advice(dead)}"
+            text = f"{text}; {health.advice(dead)}"
             self.event(done, {"event": "stuck_loss", "dead_layers": ", ".join(dead)})
         else:
             self.event(done, {"event": "stuck_loss"})

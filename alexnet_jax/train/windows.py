@@ -23,7 +23,12 @@ class TrainReport:
         self._accumulator, self._meter = Accumulator(), Meter(clock)
         self._pending: tuple[int, int, Any] | None = None
         config = experiment.config
-        self._stuck_loss = StuckLoss(experiment.identity.num_classes, config.schedule.warmup_epochs)
+        steps_per_epoch = experiment.train_order.steps_per_epoch
+        self._stuck_loss = StuckLoss(
+            experiment.identity.num_classes,
+            config.schedule.warmup_epochs,
+            epochs=max(1.0, health.STUCK_STEPS / steps_per_epoch),
+        )
         self._stuck = ""
 
     def add(self, first: int, done: int, sums: Any) -> None:

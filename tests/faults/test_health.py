@@ -65,12 +65,14 @@ def test_too_many_rollbacks_stop(tmp_path):
 
 
 def test_a_loss_that_stays_at_chance_is_told_with_its_cause(tmp_path, capsys):
-    changes = {"data.source": "digits", "batch_size": 256, "num_epochs": 3}
+    changes = {"data.source": "digits", "batch_size": 32, "num_epochs": 2}
     config = small_config(**changes, **{"optimizer.learning_rate": 0.0})
     loop.train(build(config), tmp_path)
     (event,) = _events(tmp_path)
     assert event["event"] == "stuck_loss"
-    assert "ln(10) = 2.3026" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "ln(10) = 2.3026" in printed
+    assert event["step"] >= health.STUCK_STEPS
 
 
 def test_dead_layers_are_named():
@@ -90,6 +92,10 @@ def test_a_stuck_loss_waits_for_the_warm_up_and_an_epoch():
     told = [bool(watch.add(epoch / 2, 2.3)) for epoch in range(12)]
     assert told == [False] * 6 + [True] + [False] * 5
     assert not health.StuckLoss(10, 0.0).add(5.0, 1.0)
+    longer = health.StuckLoss(num_classes=10, first_epoch=0.0, epochs=5.0)  # epochs of ten steps
+    assert [bool(longer.add(epoch, 2.3)) for epoch in range(8)] == [False] * 5 + [True] + [
+        False
+    ] * 2
 
 
 def test_a_stall_says_what_is_waited_for(capfd):
