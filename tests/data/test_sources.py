@@ -169,6 +169,14 @@ class TestFolder:
         ):
             _open("folder")
 
+    def test_a_recipe_for_own_images_tells_how_to_sort_them(self, tmp_path):
+        advice = r"(.|\n)*DIR/CLASS/\*\.jpg(.|\n)*configs/finetune\.py:smoke"
+        with pytest.raises(RequestError, match=r"needs data\.path" + advice) as raised:
+            _open("folder", eval_fraction=0.2)
+        assert "ImageNet" not in str(raised.value)
+        with pytest.raises(RequestError, match="none' is no directory" + advice):
+            _open("folder", path=tmp_path / "none", eval_fraction=0.2)
+
     def test_missing_folder(self, tmp_path):
         with pytest.raises(RequestError, match=r"has no folder train/\.\nImageNet"):
             _open("folder", path=tmp_path)

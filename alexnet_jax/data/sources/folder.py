@@ -20,6 +20,12 @@ ImageNet (ILSVRC 2012) is free for research but must be requested:
 Without the data: --config configs/imagenet.py:smoke trains the same network for a few steps on made images."""
 
 
+OWN_CLASSES = """\
+Sort the images into one folder a class, DIR/CLASS/*.jpg (or DIR/train/CLASS/ and DIR/val/CLASS/), and pass
+--config.data.path=DIR.
+Without data: --config configs/finetune.py:smoke trains for a few steps on made images."""
+
+
 class FolderSource:
     """Encoded images below a directory; a label is the class folder's place in sorted order.
 
@@ -74,7 +80,7 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
       RequestError: If the directory is missing, empty, or has images but no class folders.
     """
     if not settings.path:
-        raise RequestError(f"data.source='folder' needs data.path.\n{HOW_TO}")
+        raise RequestError(f"data.source='folder' needs data.path.\n{_how_to(settings)}")
     folder = FOLDERS[split]
     root = Path(settings.path) / folder
     undivided = settings.eval_fraction > 0 and not any(
@@ -83,10 +89,11 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
     if undivided:
         root = root.parent
     if not root.is_dir():
-        raise RequestError(f"data.path={settings.path!r} has no folder {folder}/.\n{HOW_TO}")
+        missing = "is no directory" if undivided else f"has no folder {folder}/"
+        raise RequestError(f"data.path={settings.path!r} {missing}.\n{_how_to(settings)}")
     class_names = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
     if not class_names:
-        raise RequestError(_no_classes(root))
+        raise RequestError(_no_classes(root, _how_to(settings)))
     list_file = Path(settings.path) / f"{folder}_list.txt"
     if list_file.is_file():
         paths, labels = _read_list(list_file, root, len(class_names))
@@ -137,11 +144,16 @@ def _read_list(list_file: Path, root: Path, num_classes: int) -> tuple[list[str]
     return paths, labels
 
 
-def _no_classes(root: Path) -> str:
+def _how_to(settings: SourceSettings) -> str:
+    """Returns how to come by data: of a recipe that divides a folder itself, one's own."""
+    return OWN_CLASSES if settings.eval_fraction > 0 else HOW_TO
+
+
+def _no_classes(root: Path, how_to: str) -> str:
     if any(True for _ in images(root)):
         return (
             f"{root} holds images but no class folders, so their classes are unknown. Move each image into a folder "
             "named after its class (for ImageNet's validation set: by the synset listed in "
             "ILSVRC2012_validation_ground_truth.txt of the development kit), e.g. val/n01440764/*.JPEG."
         )
-    return f"{root} is empty.\n{HOW_TO}"
+    return f"{root} is empty.\n{how_to}"
