@@ -37,6 +37,8 @@ def opening(
         rows["continues"] = f"from step {start_step}"
         if changed:
             rows["continues"] += f"; changed since the run began: {', '.join(changed)}"
+        if any(change.startswith("init_weights:") for change in changed):
+            rows["continues"] += "; these weights are not read, another --workdir starts from them"
     else:
         weights = config.init_weights
         rows["begins"] = (

@@ -38,6 +38,11 @@ def test_a_run_starts_from_a_file_and_evaluates_one(model, file, tmp_path, capsy
     assert loop.evaluate_only(build(config), tmp_path / "none") == pytest.approx(trained)
     assert capsys.readouterr().out.splitlines()[-1].startswith("eval step=0 loss=")
 
+    config.init_weights = "other.safetensors"
+    loop.train(build(config), tmp_path)
+    printed = capsys.readouterr().out.replace("\n", " ")
+    assert "these weights are not read, another --workdir starts from them" in printed
+
 
 def test_a_file_of_another_model_is_refused_and_nothing_is_written(file, tmp_path):
     config = small_config(**{"init_weights": file, "data.image_size": 64})  # a map of 2 x 2
