@@ -13,4 +13,7 @@ echo "Installing (a minute or two the first time) ..."
 make_environment quickstart quickstart
 echo "Training configs/digits.py ..."
 "$python" -m alexnet_jax.main --config configs/digits.py "$@"
-if [ -e "$workdir/run.json" ]; then "$python" -m alexnet_jax report "$workdir"; fi
+if [ -e "$workdir/run.json" ]; then
+  echo "More commands: source ${python%python}activate"
+  "$python" -m alexnet_jax report "$workdir" # ends with the evaluation
+fi
