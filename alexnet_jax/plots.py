@@ -1,6 +1,6 @@
 """Pictures of a network and of what it makes of an image: matplotlib axes, and a PNG file where a path is given.
 
-Needs matplotlib: pip install 'alexnet-jax[plots]'. The figures of section 6.1 are those of the 2012 paper.
+Needs matplotlib: pip install -e '.[plots]'. The figures of section 6.1 are those of the 2012 paper.
 """
 
 import math
@@ -140,7 +140,9 @@ def _axes(count: int) -> list[Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise RequestError("plots need matplotlib: pip install 'alexnet-jax[plots]'.") from error
+        raise RequestError(
+            "plots need matplotlib: pip install -e '.[plots]' in the checkout."
+        ) from error
     figure = Figure(figsize=(3 * count + 3 * (count == 1), 4), layout="constrained")
     return list(figure.subplots(1, count, squeeze=False)[0])
 

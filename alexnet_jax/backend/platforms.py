@@ -47,7 +47,7 @@ _ROWS = (
         "cuda",
         device_nodes=("/dev/nvidia[0-9]*", "/dev/dxg"),
         visible_devices_variable="CUDA_VISIBLE_DEVICES",
-        hint="pip install 'alexnet-jax[cuda13]' (or [cuda12]) and check that nvidia-smi lists the device.",
+        hint="pip install -e '.[cuda13]' (or [cuda12]) and check that nvidia-smi lists the device.",
         released_with_jax=True,
     ),
     Backend(

@@ -13,7 +13,7 @@ from alexnet_jax.model import onnx_graph, stablehlo
 from alexnet_jax.model.variants import variants
 
 EPILOG = """\
-OUT ends in .stablehlo or .onnx (which needs pip install 'alexnet-jax[export]'). The file takes float32 images
+OUT ends in .stablehlo or .onnx (which needs pip install -e '.[export]'). The file takes float32 images
 [batch, size, size, 3], normalised, of any batch size, and gives logits [batch, classes]. It is run at batch sizes 1
 and 7 before the command ends: StableHLO in a fresh process with JAX alone, ONNX with onnxruntime.
 

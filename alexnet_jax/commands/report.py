@@ -45,7 +45,7 @@ def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> list[str]:
     """
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise RequestError(
-            f"report needs {' and '.join(missing)}; pip install 'alexnet-jax[report]'."
+            f"report needs {' and '.join(missing)}; pip install -e '.[report]' in the checkout."
         )
     from alexnet_jax.backend import compilation_cache
     from alexnet_jax.backend.activate import activate

@@ -2,7 +2,7 @@
 
     python -m alexnet_jax.data.prepare cifar10|imagenet2012 ARCHIVES DATA_DIR
 
-Needs TensorFlow (pip install 'alexnet-jax[prepare]'); scripts/prepare_tfds.sh installs it and calls this.
+Needs TensorFlow (pip install -e '.[prepare]'); scripts/prepare_tfds.sh installs it and calls this.
 """
 
 import importlib.util
@@ -44,7 +44,7 @@ def prepare(name: str, archives: Path, data_dir: Path) -> Path:
         )
     if importlib.util.find_spec("tensorflow") is None:
         raise RequestError(
-            "preparing a TFDS data set needs TensorFlow; pip install 'alexnet-jax[prepare]', or use "
+            "preparing a TFDS data set needs TensorFlow; pip install -e '.[prepare]' in the checkout, or use "
             "scripts/prepare_tfds.sh, which installs it in an environment of its own."
         )
     import tensorflow_datasets

@@ -17,7 +17,7 @@ from alexnet_jax.model.variants import Conv
 
 OPSET = 17
 IR_VERSION = 8  # the oldest that has this operator set, so that old runtimes read the file
-NEEDS = "needs onnx and onnxruntime: pip install 'alexnet-jax[export]'; or write a .stablehlo file."
+NEEDS = "needs onnx and onnxruntime: pip install -e '.[export]' in the checkout; or write a .stablehlo file."
 EPSILON = 1e-5  # of batch norm
 
 

@@ -164,7 +164,7 @@ def test_preparing_explains_itself(tmp_path, capsys, monkeypatch):
     archives.write_cifar10(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert prepare.main(["cifar10", str(tmp_path), str(tmp_path)]) == 2
-    assert "pip install 'alexnet-jax[prepare]'" in capsys.readouterr().err
+    assert "pip install -e '.[prepare]'" in capsys.readouterr().err
 
 
 def _train(tmp_path, config: str, *overrides: str) -> subprocess.CompletedProcess:

@@ -22,7 +22,7 @@ def open_split(settings: SourceSettings, split: str) -> ArraySource:
     except ImportError as error:
         raise RequestError(
             "data.source='digits' needs scikit-learn, which carries the images; "
-            "pip install 'alexnet-jax[quickstart]'."
+            "pip install -e '.[quickstart]' in the checkout."
         ) from error
     digits = datasets.load_digits()
     train, test = model_selection.train_test_split(

@@ -149,7 +149,7 @@ def _find(settings: SourceSettings) -> Path:
     if not found:
         raise RequestError(
             f"there is no prepared data set {settings.name!r} in {root}; prepare it from the archives you downloaded "
-            f"(it needs pip install 'alexnet-jax[prepare]'): {PREPARE} {name} ARCHIVES {root}"
+            f"(it needs pip install -e '.[prepare]' in the checkout): {PREPARE} {name} ARCHIVES {root}"
         )
     if len({path.parent for path in found}) > 1:
         configs = sorted(str(path.parent.relative_to(root)) for path in found)
