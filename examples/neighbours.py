@@ -3,15 +3,20 @@
 python examples/neighbours.py alexnet.pth photos/ photo.jpg
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import alexnet_jax
 from alexnet_jax import plots
 
-weights, folder, query = sys.argv[1:4]
-model = alexnet_jax.load(weights)
-files = [query, *sorted(Path(folder).iterdir())]
+parser = argparse.ArgumentParser(description="Finds the images of a folder that are most like one.")
+parser.add_argument("weights", help="a file of weights or a workdir")
+parser.add_argument("folder", type=Path, help="of images alone")
+parser.add_argument("query", help="an image")
+options = parser.parse_args()
+
+model = alexnet_jax.load(options.weights)
+files = [options.query, *sorted(options.folder.iterdir())]
 images = alexnet_jax.preprocess(files, image_size=model.image_size)
 features = model.features(images, flatten=True)
 print({name: activation.shape for name, activation in features.items()})

@@ -81,3 +81,15 @@ def test_deploy(here, model, monkeypatch, capsys):
     best = np.asarray(model(images)).argmax(axis=1)
     lines = capsys.readouterr().out.splitlines()
     assert [int(line.split()[1]) for line in lines] == best.tolist()
+
+
+@pytest.mark.parametrize("name", ["deploy.py", "finetune_folder.py", "neighbours.py"])
+def test_usage(monkeypatch, capsys, name):
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, name, "--help")
+    assert ended.value.code == 0
+    assert f"usage: {name}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, name)
+    assert ended.value.code == 2
+    assert "the following arguments are required" in capsys.readouterr().err
