@@ -8,10 +8,13 @@ import jax
 
 from alexnet_jax import library
 from alexnet_jax.model.variants import variants
+from alexnet_jax.model.weights import write
+from alexnet_jax.train import trained_run
 
 EPILOG = """\
 SRC is a file of weights (.pth, .safetensors, MindSpore's .ckpt), a workdir or WORKDIR/checkpoints/STEP.
-DST ends in .safetensors; PyTorch loads it with strict=True.
+DST ends in .safetensors; PyTorch loads it with strict=True. Of a run, its classes and how
+its evaluation looks at images are noted in it for predict.
 
 examples:
   python -m alexnet_jax convert alexnet.pth alexnet.safetensors --variant torchvision
@@ -34,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--num-classes", type=int, help="SRC must have so many; default: SRC's")
     options = parser.parse_args(arguments)
     weights = library.read(options.source, options.variant, num_classes=options.num_classes)
-    library.save(weights.bind(), options.destination)
+    said = trained_run.metadata(options.source, weights.image_size)
+    write.write(weights.bind(), options.destination, said)
     count = sum(array.size for array in jax.tree.leaves(weights.params))
     print(
         f"{weights.variant}, {weights.num_classes} classes, {count:,} parameters: {options.source} -> "

@@ -24,8 +24,9 @@ from alexnet_jax.train import trained_run
 
 EPILOG = """\
 IMAGE is a file, a directory (all images below it), or - for a list of them on standard input, one a line. Images are
-looked at as the run's evaluation did; with a file of weights the shorter side is resized to 8/7 of the input (256 for
-224), the middle cut out, and ImageNet's mean and standard deviation are taken.
+looked at as the run's evaluation did, also with a file that "convert" made of a run; with any other file of weights the
+shorter side is resized to 8/7 of the input (256 for 224), the middle cut out, and ImageNet's mean and standard
+deviation are taken.
 
 Exit status: 0 all were labelled; 1 some could not be read, they are named on standard error; 2 the request was wrong.
 
@@ -83,11 +84,8 @@ def _predictions(
     weights: Weights, options: argparse.Namespace, files: Iterator[str]
 ) -> Iterator[tuple[str, list[Prediction] | RequestError]]:
     """Yields each file's likeliest classes, or why it could not be read, in order."""
-    workdir = trained_run.workdir_of(options.weights)
-    look: dict[str, Any] = {"image_size": weights.image_size}
-    if workdir is not None:
-        look = trained_run.look(workdir, weights.image_size)
-    names = _class_names(weights, workdir)
+    look = trained_run.look(options.weights, weights.image_size)
+    names = _class_names(weights, options.weights)
 
     def read(name: str) -> np.ndarray | RequestError:
         try:
@@ -123,9 +121,9 @@ def _likeliest(row: np.ndarray, names: Sequence[str], top: int) -> list[Predicti
     return [Prediction(names[i], int(i), float(row[i])) for i in order]
 
 
-def _class_names(weights: Weights, workdir: Path | None) -> tuple[str, ...]:
+def _class_names(weights: Weights, path: Path) -> tuple[str, ...]:
     """Returns the run's names of its classes, or ImageNet's for 1,000 classes, or "class 0", "class 1", ..."""
-    names = trained_run.class_names(workdir) if workdir is not None else None
+    names = trained_run.class_names(path)
     if names is not None and len(names) == weights.num_classes:
         return imagenet.readable(names)
     if names is None and weights.num_classes == imagenet.NUM_CLASSES:

@@ -1,14 +1,20 @@
-"""What a finished run says about itself to those who use its weights: its classes and how it looked at images."""
+"""What a finished run says about itself to those who use its weights: its classes and how it looked at images.
+
+A ``.safetensors`` file that was converted from a run says the same, in its metadata.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from alexnet_jax.data.preprocess import PLANS
+from alexnet_jax.errors import RequestError
+from alexnet_jax.model.weights import safetensors_file
 from alexnet_jax.train.checkpoint import DIRECTORY
 from alexnet_jax.train.writers import CONFIG_FILE, write_json
 
 CLASSES_FILE = "classes.json"
+CLASSES, LOOK = "classes", "look"  # in the metadata of a file
 
 
 def workdir_of(weights: Path) -> Path | None:
@@ -23,21 +29,52 @@ def write_classes(workdir: Path, names: tuple[str, ...]) -> None:
     write_json(workdir / CLASSES_FILE, list(names))
 
 
-def class_names(workdir: Path) -> tuple[str, ...] | None:
-    """Returns the names of a run's classes by label; None for a run that did not note them."""
+def metadata(weights: Path, image_size: int) -> dict[str, str]:
+    """Returns what to say of a run in a file of its weights; arguments as of ``look``."""
+    seen = look(weights, image_size)
+    said = {CLASSES: class_names(weights), LOOK: seen if "mean" in seen else None}
+    return {name: json.dumps(value) for name, value in said.items() if value is not None}
+
+
+def class_names(weights: Path) -> tuple[str, ...] | None:
+    """Returns the names of a run's classes by label; None for a run or a file that did not note them."""
+    workdir = workdir_of(weights)
+    if workdir is None:
+        names = _said(weights, CLASSES)
+        if names is not None and not _all(names, str):
+            raise _unreadable(weights, CLASSES)
+        return None if names is None else tuple(names)
     path = workdir / CLASSES_FILE
     return tuple(json.loads(path.read_text())) if path.is_file() else None
 
 
-def look(workdir: Path, image_size: int) -> dict[str, Any]:
+def look(weights: Path, image_size: int) -> dict[str, Any]:
     """Returns how a run's evaluation looked at an image, as arguments of ``preprocess``.
 
-    Of ten crops, the one in the middle.
+    Of ten crops, the one in the middle. Of a file that does not say it, what ``preprocess`` takes unless told.
 
     Args:
-      workdir: Of the run.
+      weights: A workdir, one of its checkpoints, or a file.
       image_size: Of its network's input, in pixels.
+
+    Raises:
+      RequestError: If the file does not say it as ``metadata`` does.
     """
+    workdir = workdir_of(weights)
+    if workdir is None:
+        said = _said(weights, LOOK)
+        if said is None:
+            return {"image_size": image_size}
+        try:
+            resized, protocol, mean, std = (
+                said[name] for name in ("resize_pixels", "protocol", "mean", "std")
+            )
+        except (KeyError, TypeError) as error:
+            raise _unreadable(weights, LOOK) from error
+        rgb = all(_all(values, float) and len(values) == 3 for values in (mean, std))
+        if protocol not in [*PLANS] or type(resized) not in (int, type(None)) or not rgb:
+            raise _unreadable(weights, LOOK)
+        return _look(image_size, resized, protocol, mean, std)
     path = workdir / CONFIG_FILE
     if not path.is_file():
         return {"image_size": image_size}
@@ -45,10 +82,40 @@ def look(workdir: Path, image_size: int) -> dict[str, Any]:
     protocol, resized = config["eval"]["protocol"], config["eval"]["resize_pixels"]
     if resized is None and protocol != "ten_crop":
         resized = image_size
+    protocol = protocol if protocol in PLANS else "center"
+    return _look(
+        image_size, resized or None, protocol, config["data"]["mean"], config["data"]["std"]
+    )
+
+
+def _look(
+    image_size: int, resized: int | None, protocol: str, mean: list[float], std: list[float]
+) -> dict[str, Any]:
     return {
         "image_size": image_size,
-        "resize_pixels": resized or None,  # None: 8/7 of the input
-        "protocol": protocol if protocol in PLANS else "center",
-        "mean": tuple(config["data"]["mean"]),
-        "std": tuple(config["data"]["std"]),
+        "resize_pixels": resized,  # None: 8/7 of the input
+        "protocol": protocol,
+        "mean": tuple(mean),
+        "std": tuple(std),
     }
+
+
+def _said(file: Path, name: str) -> Any:
+    """Returns what a file says of itself under a name; None for nothing."""
+    if file.suffix != safetensors_file.SUFFIX:
+        return None
+    text = safetensors_file.read(file).metadata.get(name)
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise _unreadable(file, name) from error
+
+
+def _all(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def _unreadable(file: Path, name: str) -> RequestError:
+    return RequestError(
+        f"{file} says its {name} in a way that is not ours; convert the run again, or drop it from the metadata."
+    )

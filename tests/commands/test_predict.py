@@ -10,6 +10,7 @@ import pytest
 import alexnet_jax
 from alexnet_jax.__main__ import main
 from alexnet_jax.data import imagenet
+from alexnet_jax.model.weights import write
 from alexnet_jax.train import loop
 from tests.data import photos
 from tests.train.runs import build, small_config
@@ -92,6 +93,35 @@ def test_a_runs_classes_and_its_look_at_images(tmp_path, folder, capsys):
     row = np.asarray(jax.nn.softmax(alexnet_jax.load(workdir)(image)))[0]
     found = [p["probability"] for p in record["predictions"]]
     np.testing.assert_allclose(found, np.sort(row)[::-1], atol=1e-5)
+
+    file = tmp_path / "of_the_run.safetensors"  # says the same
+    assert main(["convert", str(workdir), str(file)]) == 0
+    capsys.readouterr()
+    assert predict(file, "--json", "--top", 10, folder / "000.jpg") == 0
+    assert json.loads(capsys.readouterr().out) == record
+
+
+def test_a_file_that_says_nothing_of_a_run_is_converted(weights, folder, tmp_path):
+    again = tmp_path / "again.safetensors"
+    assert main(["convert", str(weights), str(again)]) == 0
+    assert predict(again, folder / "000.jpg") == 0
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"classes": "[1, 2]"},
+        {"look": "not JSON"},
+        {"look": "[]"},
+        {"look": '{"resize_pixels": 40, "protocol": "center", "mean": [0.5], "std": [0.5]}'},
+        {"look": '{"resize_pixels": 40, "protocol": [], "mean": [], "std": []}'},
+    ],
+)
+def test_what_a_file_says_of_a_run_is_checked(tmp_path, folder, capsys, metadata):
+    file = tmp_path / "odd.safetensors"
+    write.write(alexnet_jax.create("cifar32", num_classes=2), file, metadata)
+    assert predict(file, folder / "000.jpg") == 2
+    assert f"says its {next(iter(metadata))} in a way that is not ours" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """From a model to a file that others read."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,13 @@ def published_arrays(model: AlexNet) -> dict[str, np.ndarray]:
     return arrays
 
 
-def write(model: AlexNet, path: Path) -> None:
+def write(model: AlexNet, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Writes a model's weights to a ``.safetensors`` file.
+
+    Args:
+      model: Of any variant.
+      path: Ends in ``.safetensors``.
+      metadata: More that the file is to say of itself.
 
     Raises:
       RequestError: If the path names another format, or its directory does not exist.
@@ -38,9 +44,10 @@ def write(model: AlexNet, path: Path) -> None:
             f"{path}: weights are written to {safetensors_file.SUFFIX} files only, which PyTorch, MindSpore and "
             f"others read; use e.g. {path.with_suffix(safetensors_file.SUFFIX)}."
         )
-    metadata = {
+    said = {
+        **(metadata or {}),
         "format": "pt",
         "variant": model.variant.name,
         "image_size": str(model.image_size),
     }
-    safetensors_file.write(path, published_arrays(model), metadata)
+    safetensors_file.write(path, published_arrays(model), said)
