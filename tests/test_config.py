@@ -129,6 +129,10 @@ def test_all_bad_overrides_are_reported():
             {"optimizer.head_learning_rate_factor": -1.0},
             "optimizer.head_learning_rate_factor=-1.0 is not possible",
         ),
+        (
+            {"model.variant": "cifar32", "eval.resize_pixels": 256},
+            "eval.resize_pixels=256 leaves the network the middle 32 pixels of 256; use at most 64, or 0",
+        ),
         ({"eval.resize_pixels": 200}, "eval.resize_pixels=200 is less than the 224 pixels"),
     ],
 )

@@ -196,4 +196,11 @@ def _size_faults(config: ConfigDict) -> list[Fault]:
                 f"use at least {size}."
             )
             faults.append(Fault(key, text))
+    seen = config.eval.resize_pixels or size
+    if seen > 2 * size:  # most of every image would be cut away, and the accuracy be of the rest
+        text = (
+            f"eval.resize_pixels={seen} leaves the network the middle {size} pixels of {seen}; use at most {2 * size}, "
+            f"or 0 for 8/7 of its input, {round(size * 8 / 7)}."
+        )
+        faults.append(Fault("eval.resize_pixels", text))
     return faults
