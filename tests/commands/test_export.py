@@ -1,6 +1,9 @@
 """Files to deploy give the model's logits at batch 1 and 7, outside this package."""
 
+import importlib.util
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,15 @@ SIZES = {"paper2012": 67, "deepspark": 32, "mindspore_2022": 95}
 def _batches(size):
     generator = np.random.default_rng(1)
     return [generator.standard_normal((n, size, size, 3), np.float32) for n in (1, 7)]
+
+
+def test_what_jax_writes_stablehlo_with_is_installed_without_extras():
+    """jax.export imports it when it writes and does not declare it; elsewhere it comes with onnxruntime alone."""
+    spec = importlib.util.find_spec("jax._src.export.serialization")
+    assert "import flatbuffers" in Path(spec.origin).read_text()
+    metadata = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    needed = metadata["project"]["dependencies"]
+    assert any(dependency.startswith("flatbuffers") for dependency in needed)
 
 
 def test_stablehlo_in_a_fresh_process_with_jax_alone(tmp_path, capsys):
