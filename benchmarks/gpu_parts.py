@@ -11,10 +11,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from gpu_formulations import FORMULATIONS, NAMES
+from gpu_formulations import NAMES
 from gpu_steps import DTYPES, NORMALIZATION, Request, _running, batch_of
 from jax import numpy as jnp
 
+from alexnet_jax.model.formulations import FORMULATIONS
 from alexnet_jax.model.variants import Conv, get_variant
 from alexnet_jax.randomness import example_keys
 from alexnet_jax.train import ceilings
@@ -99,7 +100,7 @@ def _convolution(row: Conv, pads: Any, formulation: Any) -> Callable[..., Any]:
 
 
 def _pool(row: Conv, formulation: Any) -> Callable[..., Any]:
-    return lambda x: formulation.relu_max_pool(x, *row.pool)
+    return lambda x: formulation.relu_max_pool(x, None, *row.pool)
 
 
 def _product(formulation: Any) -> Callable[..., Any]:

@@ -68,14 +68,19 @@ def alone(tmp_path_factory) -> Path:
 
 
 def _assert_same_result(one: Path, other: Path) -> None:
-    """Same counts, losses to float32 rounding, and parameters close."""
+    """Same counts, losses to float32 rounding, and parameters close.
+
+    A convolution is formulated by how many images a process has, which rounds differently; momentum, a sum of some ten
+    gradients, shows it most.
+    """
     first, second = read_metrics(one), read_metrics(other)
     assert [(r["step"], r["split"]) for r in first] == [(r["step"], r["split"]) for r in second]
     for mine, theirs in zip(first, second, strict=True):
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
     arrays, others = saved_arrays(one, 44), saved_arrays(other, 44)
     for name in arrays:
-        assert arrays[name] == pytest.approx(others[name], abs=1e-4), name
+        limit = 5e-4 if "trace" in name else 1e-4
+        assert arrays[name] == pytest.approx(others[name], abs=limit), name
 
 
 @pytest.mark.parametrize("count", [2, 4])
