@@ -26,6 +26,8 @@ def _arguments(workdir: Path, *more: str) -> list[str]:
     return [
         *(f"--config={ROOT}/configs/digits.py", f"--workdir={workdir}", "--config.num_epochs=2"),
         *("--config.log_every_steps=4", "--config.checkpoint.every_steps=10", *more),
+        # "fast" formulates a convolution by how many images a process has: other roundings, which 44 steps make large.
+        "--config.model.layers=plain",
     ]
 
 
@@ -68,19 +70,14 @@ def alone(tmp_path_factory) -> Path:
 
 
 def _assert_same_result(one: Path, other: Path) -> None:
-    """Same counts, losses to float32 rounding, and parameters close.
-
-    A convolution is formulated by how many images a process has, which rounds differently; momentum, a sum of some ten
-    gradients, shows it most.
-    """
+    """Same counts, losses to float32 rounding, and parameters close."""
     first, second = read_metrics(one), read_metrics(other)
     assert [(r["step"], r["split"]) for r in first] == [(r["step"], r["split"]) for r in second]
     for mine, theirs in zip(first, second, strict=True):
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
     arrays, others = saved_arrays(one, 44), saved_arrays(other, 44)
     for name in arrays:
-        limit = 5e-4 if "trace" in name else 1e-4
-        assert arrays[name] == pytest.approx(others[name], abs=limit), name
+        assert arrays[name] == pytest.approx(others[name], abs=1e-4), name
 
 
 @pytest.mark.parametrize("count", [2, 4])
