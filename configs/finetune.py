@@ -30,9 +30,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.augment.crop = "random_resized"
     config.augment.crop_area = (0.25, 1.0)
     config.augment.flip_probability = 0.5
-    config.eval.resize_pixels = (
-        0  # 8/7 of the input of whichever variant the weights are: 256 of 224
-    )
+    # 8/7 of the input of whichever variant the weights are: 256 of 224.
+    config.eval.resize_pixels = 0
     config.optimizer.learning_rate = 0.001
     config.optimizer.weight_decay = 1e-4
     config.optimizer.decay_mask = "no_bias"

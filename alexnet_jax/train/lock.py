@@ -58,9 +58,8 @@ def hold(workdir: Path) -> Iterator[str]:
     finally:
         done.set()
         renewal.join()
-        with contextlib.suppress(
-            OSError
-        ):  # a disk that has become read-only: the lock ends with the file
+        # On a disk that has become read-only the file stays; the lock on it ends with the process.
+        with contextlib.suppress(OSError):
             path.unlink()
         os.close(file)
         if made:
