@@ -1,6 +1,8 @@
 """The operations of AlexNet that have no parameters. Images are NHWC."""
 
 import functools
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,9 +28,9 @@ def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     return lax.reduce_window(x, -jnp.inf, lax.max, shape, strides, "VALID")
 
 
-# Maps up to this many pixels, 4 x 4, are convolved as a product of patches. XLA's convolutions are made for large
-# maps: on a CPU they take 15 to 20 times as long as the product for 64 images of 2 x 2 to 4 x 4 pixels, and become the
-# faster ones from 8 x 8.
+# Maps up to this many pixels, 4 x 4, are convolved as one matrix product. XLA's convolutions are made for large maps:
+# on a CPU they take 15 to 20 times as long as a product of patches for 64 images of 2 x 2 to 4 x 4 pixels, and become
+# the faster ones from 8 x 8.
 SMALL_MAP_PIXELS = 16
 
 
@@ -50,21 +52,59 @@ def convolution(
     groups = options.get("feature_group_count", 1)
     if x.shape[1] * x.shape[2] > SMALL_MAP_PIXELS or groups > 1 or max(strides) > 1:
         return lax.conv_general_dilated(x, kernel, strides, padding, **options)
-    height, width = kernel.shape[:2]
+    (batch, *size), window, out = x.shape[:3], kernel.shape[:2], kernel.shape[-1]
     if isinstance(padding, str):
-        padding = lax.padtype_to_pads(x.shape[1:3], (height, width), strides, padding)
-    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    out_height, out_width = padded.shape[1] - height + 1, padded.shape[2] - width + 1
-    patches = [
-        padded[:, i : i + out_height, j : j + out_width]
-        for i in range(height)
-        for j in range(width)
-    ]
-    weights = kernel.reshape(-1, kernel.shape[-1])
-    products = jnp.matmul(
-        jnp.concatenate(patches, axis=-1), weights, preferred_element_type=jnp.float32
+        padding = lax.padtype_to_pads(size, window, strides, padding)
+    out_height, out_width = (
+        n + low + high - width + 1
+        for n, (low, high), width in zip(size, padding, window, strict=True)
     )
-    return products.astype(x.dtype)
+    if math.prod(size) < math.prod(window):
+        weights = _kernel_at_every_pixel(kernel, size, padding)
+        rows = x.reshape(batch, -1)
+    else:
+        padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+        patches = [
+            padded[:, i : i + out_height, j : j + out_width]
+            for i in range(window[0])
+            for j in range(window[1])
+        ]
+        weights = kernel.reshape(-1, out)
+        rows = jnp.concatenate(patches, axis=-1)
+    products = jnp.matmul(rows, weights, preferred_element_type=jnp.float32)
+    return products.astype(x.dtype).reshape(batch, out_height, out_width, out)
+
+
+def _kernel_at_every_pixel(
+    kernel: jax.Array, size: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> jax.Array:
+    """Returns the matrix that a convolution without stride multiplies whole images of ``size`` pixels with.
+
+    Where the kernel has more pixels than the image, the matrix has fewer rows than patches have pixels, most of which
+    are padding.
+
+    Args:
+      kernel: [kernel height, kernel width, in, out].
+      size: Height and width of the images, in pixels.
+      padding: ((top, bottom), (left, right)), in pixels.
+
+    Returns:
+      [height * width * in, out height * out width * out].
+    """
+
+    def edges(axis: int) -> list[tuple[int, int, int]]:
+        """Returns, for every output, how many pixels the image has before and behind the kernel there."""
+        (low, high), pixels, width = padding[axis], size[axis], kernel.shape[axis]
+        outputs = pixels + low + high - width + 1
+        return [(at - low, pixels + low - at - width, 0) for at in range(outputs)]  # or fewer: < 0
+
+    zero, whole = jnp.zeros((), kernel.dtype), (0, 0, 0)
+    kernels = [
+        lax.pad(kernel, zero, (rows, columns, whole, whole))
+        for rows, columns in itertools.product(edges(0), edges(1))
+    ]
+    matrix = jnp.stack(kernels, axis=3)
+    return matrix.reshape(math.prod(size) * kernel.shape[2], -1)
 
 
 def local_response_norm(

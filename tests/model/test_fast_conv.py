@@ -19,7 +19,8 @@ CASES = {  # size of the image, kernel, stride, padding, groups; with the channe
     "torchvision conv2": (9, 5, 1, ((2, 2), (2, 2)), 1),
     "paper2012 conv2": (9, 5, 1, ((2, 2), (2, 2)), 2),
     "mindspore_2022 conv3": (7, 3, 1, "SAME", 1),
-    "small map": (2, 3, 1, ((1, 1), (1, 1)), 1),
+    "cifar32 conv2": (4, 5, 1, ((2, 2), (2, 2)), 1),
+    "cifar32 conv3": (2, 3, 1, ((1, 1), (1, 1)), 1),
     "even kernel": (6, 4, 1, "SAME", 1),
     "pixels left over": (10, 3, 3, "VALID", 1),
     "padded more than its reach": (6, 1, 1, ((2, 2), (1, 2)), 1),
@@ -62,6 +63,17 @@ def test_values_and_gradients_are_laxs(name, dtype, monkeypatch):
             assert ours.dtype == jnp.dtype(dtype)
             limit = tolerance * np.abs(theirs).max()
             np.testing.assert_allclose(np.asarray(ours, np.float32), theirs, rtol=0, atol=limit)
+
+
+@pytest.mark.usefixtures("one_image_a_chunk")
+@pytest.mark.parametrize(("side", "alike"), [(2, True), (4, True), (5, False)])
+def test_small_maps_are_left_to_the_plain_layer(side, alike):
+    x, kernel = jnp.zeros((64, side, side, 192)), jnp.zeros((3, 3, 192, 256))
+    programs = (
+        str(jax.make_jaxpr(lambda *arrays, f=f: f(*arrays, (1, 1), "SAME", **LAYOUT))(x, kernel))
+        for f in (fast_conv.convolution, layers.convolution)
+    )
+    assert (next(programs) == next(programs)) == alike
 
 
 @pytest.mark.usefixtures("one_image_a_chunk")

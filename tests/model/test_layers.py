@@ -52,6 +52,7 @@ def test_max_pool(window, stride):
         (4, 4, 3, "VALID"),
         (4, 4, 2, "SAME"),  # an even kernel pads the end more
         (3, 4, 3, ((0, 2), (1, 0))),
+        (2, 3, 3, ((0, 2), (1, 0))),
     ],
 )
 def test_small_maps_are_convolved_as_lax_does(height, width, kernel, padding, dtype):
