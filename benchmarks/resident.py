@@ -1,9 +1,10 @@
 """Images a second of training from the host, one step a dispatch, and from the device, several; see benchmarks.md.
 
-    python benchmarks/resident.py
+    python benchmarks/resident.py [--packed DIR]
 
-configs/digits.py, and its network on images of CIFAR-10's size and number of classes. All ways of a recipe take turns;
-"step alone" is the step on a batch that stays on the device.
+configs/digits.py, and its network on images of CIFAR-10's size and number of classes; or configs/imagenet.py, without
+the color jitter, from a packed directory. All ways of a recipe take turns; "step alone" is the step on a batch that
+stays on the device.
 """
 
 import argparse
@@ -24,15 +25,20 @@ ROOT = Path(__file__).parents[1]
 WAYS = {"host": "false", "resident": "true"}
 
 
-def recipe(name: str, batch_size: int, size: int) -> tuple[ConfigDict, dict[str, Source]]:
+def recipe(name: str, options: argparse.Namespace) -> tuple[ConfigDict, dict[str, Source]]:
     """Returns a run without end, and its data."""
-    config = configuration.load(str(ROOT / "configs/digits.py"))
+    recipe = "imagenet" if name == "packed" else "digits"
+    config = configuration.load(str(ROOT / f"configs/{recipe}.py"))
     config.num_epochs, config.log_every_steps = 10_000, 50
     config.eval_every_epochs = config.checkpoint.every_epochs = 0
-    if name == "digits":
+    if name != "digits":
+        config.batch_size = options.batch_size
+    if name == "packed":
+        config.data.source, config.data.path = "packed", options.packed
+        config.model.num_classes, config.augment.color_jitter = None, 0.0
+    if name != "CIFAR size":
         return config, experiment.open_sources(config)
-    config.batch_size = batch_size
-    generator = np.random.default_rng(0)
+    generator, size = np.random.default_rng(0), options.images
     images = generator.integers(0, 256, (size, 32, 32, 3), np.uint8)
     labels = generator.integers(0, 10, size).astype(np.int32)
     source = ArraySource(images, labels, tuple("0123456789"))
@@ -41,7 +47,7 @@ def recipe(name: str, batch_size: int, size: int) -> tuple[ConfigDict, dict[str,
 
 def prepare(name: str, way: str, options: argparse.Namespace) -> speed.Training:
     """Builds and compiles a run."""
-    config, sources = recipe(name, options.batch_size, options.images)
+    config, sources = recipe(name, options)
     config.data.resident = WAYS[way]
     config.steps_per_dispatch = options.together if WAYS[way] == "true" else 0
     run = experiment.build(config, sources, jax.devices()[:1])
@@ -53,7 +59,7 @@ def prepare(name: str, way: str, options: argparse.Namespace) -> speed.Training:
 
 def step_alone(name: str, options: argparse.Namespace) -> float:
     """Returns the images a second of the step on a batch that stays on the device."""
-    config, sources = recipe(name, options.batch_size, options.images)
+    config, sources = recipe(name, options)
     config.data.resident = "false"
     run = experiment.build(config, sources, jax.devices()[:1])
     batches = run.train_batches(0)
@@ -67,14 +73,15 @@ def step_alone(name: str, options: argparse.Namespace) -> float:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch-size", type=int, default=128, help="of the CIFAR-size run")
+    parser.add_argument("--packed", help="a packed directory, to train from in place of the others")
+    parser.add_argument("--batch-size", type=int, default=128, help="of all but the digits")
     parser.add_argument("--images", type=int, default=10_000, help="of the CIFAR-size run")
     parser.add_argument("--together", type=int, default=0, help="steps_per_dispatch; default: auto")
     parser.add_argument("--seconds", type=float, default=4.0, help="a round")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     print(f"jax {jax.__version__}, Python {sys.version.split()[0]}, {jax.devices()[0].device_kind}")
-    for name in ("digits", "CIFAR size"):
+    for name in ("packed",) if options.packed else ("digits", "CIFAR size"):
         runs = {way: prepare(name, way, options) for way in WAYS}
         rates: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(options.rounds):

@@ -131,7 +131,7 @@ def agenda(config: ConfigDict, steps_per_epoch: int) -> Agenda:
 def steps_per_dispatch(config: ConfigDict, device: jax.Device, *, resident: bool) -> int:
     """Returns the most steps of a dispatch: one where batches come from the host, whatever is asked for.
 
-    By itself one on a CPU too, where a call costs little and a compiled loop much.
+    By itself one on a CPU too, where a step can take seconds and XLA compiles convolutions in a loop badly.
     """
     if not resident:
         return 1
