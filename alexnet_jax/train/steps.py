@@ -128,6 +128,8 @@ def make_train_step(
             gradients = jax.tree.map(lambda g: g / state.loss_scale["scale"], gradients)
         else:
             sums[NONFINITE] = nonfinite_place(gradients)
+        # The update waits for all gradients, which read the parameters: XLA could not update them in place otherwise.
+        gradients = jax.lax.optimization_barrier(gradients)
         sums["learning_rate"] = schedule(state.step)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         if state.plateau:

