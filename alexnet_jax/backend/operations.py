@@ -146,7 +146,7 @@ def _counts(logits: jax.Array) -> jax.Array:
 
 
 def _momentum(parameter: jax.Array, velocity: jax.Array, gradient: jax.Array) -> Any:
-    velocity = 0.9 * velocity + gradient + 5e-4 * parameter
+    velocity = 0.9 * velocity + lax.optimization_barrier(gradient) + 5e-4 * parameter
     return parameter - 0.01 * velocity, velocity
 
 
