@@ -74,7 +74,8 @@ def _assert_same_result(one: Path, other: Path) -> None:
     """Same counts and losses; parameters and momenta close as a whole.
 
     A rounding can switch a unit: with the images in four parts one of conv5's does at the first step, and the gradients
-    before it differ by 1e-3 (with another seed by 4e-7). 44 steps make 3e-4 of the parameters of it, 0.05 of the momenta.
+    before it differ by 1e-3 (with another seed by 4e-7). 44 steps make 3e-4 of the parameters' norm of it, 0.05 of the
+    momenta's.
     """
     first, second = read_metrics(one), read_metrics(other)
     assert [(r["step"], r["split"]) for r in first] == [(r["step"], r["split"]) for r in second]
