@@ -3,13 +3,15 @@
     python benchmarks/resident.py [--packed DIR]
 
 configs/digits.py, and its network on images of CIFAR-10's size and number of classes; or configs/imagenet.py, without
-the color jitter, from a packed directory. All ways of a recipe take turns; "step alone" is the step on a batch that
-stays on the device.
+the color jitter, from a packed directory. All ways of a recipe take turns; "step alone" is one step a dispatch on a
+batch that stays on the device.
 """
 
 import argparse
 import statistics
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -19,10 +21,9 @@ from ml_collections import ConfigDict
 from alexnet_jax import config as configuration
 from alexnet_jax.data.sources.base import ArraySource, Source
 from alexnet_jax.train import experiment, speed
-from alexnet_jax.train.timing import median_seconds
 
 ROOT = Path(__file__).parents[1]
-WAYS = {"host": "false", "resident": "true"}
+WAYS = ("host", "resident", "step alone")
 
 
 def recipe(name: str, options: argparse.Namespace) -> tuple[ConfigDict, dict[str, Source]]:
@@ -45,29 +46,25 @@ def recipe(name: str, options: argparse.Namespace) -> tuple[ConfigDict, dict[str
     return config, {"train": source, "eval": source}
 
 
-def prepare(name: str, way: str, options: argparse.Namespace) -> speed.Training:
-    """Builds and compiles a run."""
+def prepare(name: str, way: str, options: argparse.Namespace) -> Callable[[], float]:
+    """Builds and compiles a run, and returns what trains for a round and gives its images a second."""
     config, sources = recipe(name, options)
-    config.data.resident = WAYS[way]
-    config.steps_per_dispatch = options.together if WAYS[way] == "true" else 0
-    run = experiment.build(config, sources, jax.devices()[:1])
-    batches = run.train_batches(0)
-    training = speed.Training(run, run.place_batch("train", next(batches)))
-    batches.close()
-    return training
-
-
-def step_alone(name: str, options: argparse.Namespace) -> float:
-    """Returns the images a second of the step on a batch that stays on the device."""
-    config, sources = recipe(name, options)
-    config.data.resident = "false"
+    config.data.resident = "true" if way == "resident" else "false"
+    config.steps_per_dispatch = options.together if way == "resident" else 0
     run = experiment.build(config, sources, jax.devices()[:1])
     batches = run.train_batches(0)
     batch = run.place_batch("train", next(batches))
     batches.close()
     training = speed.Training(run, batch)
-    calls = {"step": lambda: jax.block_until_ready(training.step(batch))}
-    return config.batch_size / median_seconds(calls, 20)["step"]
+
+    def one_batch() -> float:
+        start, done = time.perf_counter(), 0
+        while (passed := time.perf_counter() - start) < options.seconds:
+            jax.block_until_ready(training.step(batch))
+            done += config.batch_size
+        return done / passed
+
+    return one_batch if way == "step alone" else lambda: training.images_per_second(options.seconds)
 
 
 def main() -> None:
@@ -85,12 +82,13 @@ def main() -> None:
         runs = {way: prepare(name, way, options) for way in WAYS}
         rates: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(options.rounds):
-            for way, training in runs.items():
-                rates[way].append(training.images_per_second(options.seconds))
+            for way, train in runs.items():
+                rates[way].append(train())
         medians = {way: statistics.median(values) for way, values in rates.items()}
-        print(f"{name}: step alone {step_alone(name, options):,.0f} images/s")
+        print(name)
         for way, rate in medians.items():
-            print(f"  {way:24} {rate:8,.0f} images/s  {rate / medians['host']:.2f}")
+            each = " ".join(f"{value:,.1f}" for value in rates[way])
+            print(f"  {way:12} {rate:10,.1f} images/s  {rate / medians['host']:.2f}  ({each})")
 
 
 if __name__ == "__main__":
