@@ -111,6 +111,14 @@ def test_every_module_can_be_the_first_one_imported():
     )
 
 
+def test_the_digits_are_read_without_scikit_learn_s_import():
+    """It takes longer than all else before a first step whose programs are compiled already."""
+    loaded = _modules_after(
+        "from alexnet_jax.data.sources import digits\ndigits.open_split(None, 'train')"
+    )
+    assert loaded.isdisjoint({"sklearn", "scipy"})
+
+
 def test_import_is_light():
     assert _modules_after("import alexnet_jax").isdisjoint(HEAVY)
 

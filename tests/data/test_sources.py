@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_jax.data.sources import SOURCES, cifar10
+from alexnet_jax.data.sources import SOURCES, cifar10, digits
 from alexnet_jax.data.sources.base import SourceSettings
 from alexnet_jax.data.sources.folder import held_out
 from alexnet_jax.errors import RequestError
@@ -56,12 +56,36 @@ class TestDigits:
         """Averaged back to 8 x 8, each image is nearest to a bundled one of its own class."""
         from sklearn.datasets import load_digits
 
-        digits, source = load_digits(), _open("digits", "eval")
+        bundled, source = load_digits(), _open("digits", "eval")
         small = source.images[..., 0].reshape(-1, 8, 4, 8, 4).mean((2, 4)) * (16 / 255)
         for image, label in zip(small[:40], source.labels, strict=False):
-            distances = np.abs(digits.images - image).mean((1, 2))
+            distances = np.abs(bundled.images - image).mean((1, 2))
             assert distances.min() < 1.6
-            assert digits.target[distances.argmin()] == label
+            assert bundled.target[distances.argmin()] == label
+
+    def test_split_is_scikit_learn_s(self):
+        from sklearn.model_selection import train_test_split
+
+        _, labels = digits._read()
+        split = train_test_split(np.arange(1797), test_size=0.2, random_state=0, stratify=labels)
+        np.testing.assert_array_equal(np.loadtxt(digits.ORDER, dtype=int), np.concatenate(split))
+
+    def test_is_what_scikit_learn_loads(self, monkeypatch):
+        """Also from a version that keeps the file elsewhere."""
+        from sklearn.datasets import load_digits
+
+        loaded, ours = load_digits(), digits._read()
+        np.testing.assert_array_equal(ours[0], loaded.images)
+        np.testing.assert_array_equal(ours[1], loaded.target)
+        monkeypatch.setattr(digits.Path, "exists", lambda path: False)
+        for one, other in zip(digits._read(), ours, strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+
+    def test_without_scikit_learn(self, monkeypatch):
+        monkeypatch.setattr(digits.util, "find_spec", lambda name: None)
+        with pytest.raises(RequestError, match="needs scikit-learn, which carries the images"):
+            _open("digits")
 
 
 class TestCifar10:
