@@ -130,8 +130,9 @@ def _random_bits(x: jax.Array) -> jax.Array:
 
 
 def _dropout(x: jax.Array) -> jax.Array:
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, x.shape[1:]))(_keys(x))
-    return jnp.where(kept, x / 0.5, jnp.zeros_like(x))
+    words = jax.vmap(lambda key: jax.random.bits(key, (x.shape[1] // 4,)))(_keys(x))
+    drawn = lax.bitcast_convert_type(words, jnp.uint8).reshape(x.shape)
+    return jnp.where(drawn >= 128, x / 0.5, jnp.zeros_like(x))
 
 
 def _top_5(logits: jax.Array) -> jax.Array:

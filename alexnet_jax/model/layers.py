@@ -167,7 +167,7 @@ def dropout(x: jax.Array, rate: float, keys: jax.Array) -> jax.Array:
 
     Args:
       x: [batch, features].
-      rate: Probability in [0, 1).
+      rate: Probability in [0, 1). Where it is not a multiple of 1/256, it is rounded to one of 1/65536.
       keys: [batch] PRNG keys, one an example, so that an example's mask does not depend on its neighbours.
 
     Returns:
@@ -175,5 +175,16 @@ def dropout(x: jax.Array, rate: float, keys: jax.Array) -> jax.Array:
     """
     if rate == 0:
         return x
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    bits = 8 if (rate * 256).is_integer() else 16  # a unit; bernoulli draws 32
+    drawn = jax.vmap(lambda key: _random_bits(key, x.shape[1], bits))(keys)
+    kept = drawn >= min(round(rate * 2**bits), 2**bits - 1)
     return jnp.where(kept, x / (1 - rate), jnp.zeros_like(x))
+
+
+def _random_bits(key: jax.Array, size: int, bits: int) -> jax.Array:
+    """Returns [size] uniform integers of 8 or 16 bits, cut from words of 32 that are all used.
+
+    jax.random.bits draws a word for each of them.
+    """
+    words = jax.random.bits(key, (-(-size * bits // 32),), jnp.uint32)
+    return lax.bitcast_convert_type(words, jnp.dtype(f"uint{bits}")).reshape(-1)[:size]

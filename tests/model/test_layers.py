@@ -86,3 +86,39 @@ def test_a_tower_of_the_papers_conv2_does_not_see_the_other():
     gradient = np.asarray(jax.grad(first_tower)(x))
     assert (gradient[..., 48:] == 0).all()
     assert np.abs(gradient[..., :48]).min() > 0
+
+
+@pytest.mark.parametrize(("rate", "words"), [(0.5, 252), (0.25, 252), (0.35, 503), (0.2, 503)])
+def test_dropout_draws_few_bits_and_drops_at_its_rate(rate, words):
+    """Of 1,006 units: 8 bits each where they can say the rate, else 16."""
+    x, keys = jnp.ones((200, 1006)), jax.random.split(jax.random.key(0), 200)
+    program = str(jax.make_jaxpr(lambda keys: layers.dropout(x, rate, keys))(keys))
+    assert f"shape=({words},)" in program
+    dropped = np.asarray(layers.dropout(x, rate, keys))
+    np.testing.assert_allclose(np.unique(dropped), [0, 1 / (1 - rate)], rtol=1e-6)
+    spread = np.sqrt(rate * (1 - rate) / x.size)
+    assert abs((dropped == 0).mean() - rate) < 4 * spread
+    lost = dropped == 0
+    for axis in (
+        0,
+        1,
+    ):  # no unit and no example is dropped more than others, and neighbours are independent
+        size = x.shape[axis]
+        assert np.abs(lost.mean(axis) - rate).max() < 5 * np.sqrt(rate * (1 - rate) / size)
+    for distance in (1, 2, 3, 4):
+        both = (lost[:, distance:] & lost[:, :-distance]).mean()
+        assert abs(both - rate**2) < 4 * np.sqrt(rate**2 / x.size)
+
+
+def test_dropout_s_gradient_is_what_it_kept():
+    x = jnp.array(numbers.uniform("x", (3, 10)))
+    keys = jax.random.split(jax.random.key(1), 3)
+    gradient = jax.grad(lambda x: layers.dropout(x, 0.35, keys).sum())(x)
+    expected = np.where(layers.dropout(x, 0.35, keys) == 0, 0, 1 / 0.65)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+
+
+def test_dropout_rates_next_to_one_keep_a_unit_in_65536():
+    keys = jax.random.split(jax.random.key(0), 1000)
+    kept = layers.dropout(jnp.ones((1000, 1000)), 1 - 1e-9, keys) != 0
+    assert 2 <= kept.sum() <= 40
