@@ -99,10 +99,8 @@ def test_dropout_draws_few_bits_and_drops_at_its_rate(rate, words):
     spread = np.sqrt(rate * (1 - rate) / x.size)
     assert abs((dropped == 0).mean() - rate) < 4 * spread
     lost = dropped == 0
-    for axis in (
-        0,
-        1,
-    ):  # no unit and no example is dropped more than others, and neighbours are independent
+    # No unit and no example is dropped more than others, and neighbours are independent.
+    for axis in (0, 1):
         size = x.shape[axis]
         assert np.abs(lost.mean(axis) - rate).max() < 5 * np.sqrt(rate * (1 - rate) / size)
     for distance in (1, 2, 3, 4):
