@@ -3,8 +3,9 @@
     python benchmarks/soak.py [--minutes 120] [--workdir DIR]
 
 `configs/digits.py` without end, from JPEG files, with an evaluation every epoch and a checkpoint every 200 steps. Each
-line tells of one tenth of the time; memory and files are the largest seen in it. The rate is per second of processor
-time, which other work on the machine hardly changes. Ends with SIGTERM, and fails where the run ends otherwise.
+line tells of one tenth of the time; memory and files are the largest seen in it. Two rates: per second of the clock,
+and per second of processor time, which other work on the machine hardly changes. Ends with SIGTERM, and fails where the
+run ends otherwise.
 """
 
 import argparse
@@ -93,14 +94,15 @@ def observe(pid: int, workdir: Path, start: float) -> Sample:
 def report(samples: list[Sample], batch_size: int) -> None:
     """Prints a line for each tenth of the time."""
     print(f"Python {sys.version.split()[0]}, {samples[-1].seconds / 60:.0f} minutes")
-    print("minutes   step  images/CPU-s  memory MiB  open files  threads  checkpoints")
+    print("minutes   step  images/s  images/CPU-s  memory MiB  open files  threads  checkpoints")
     edges = np.linspace(0, samples[-1].seconds, PARTS + 1)
     for low, high in itertools.pairwise(edges):
         part = [sample for sample in samples if low <= sample.seconds <= high]
         first, last = part[0], part[-1]
-        cpu = last.cpu_seconds - first.cpu_seconds
+        images = (last.step - first.step) * batch_size
         print(
-            f"{high / 60:7.0f} {last.step:6} {(last.step - first.step) * batch_size / cpu:13.0f}"
+            f"{high / 60:7.0f} {last.step:6} {images / (last.seconds - first.seconds):9.0f}"
+            f" {images / (last.cpu_seconds - first.cpu_seconds):13.0f}"
             f" {max(s.resident_mib for s in part):11.0f} {max(s.open_files for s in part):11}"
             f" {max(s.threads for s in part):8} {statistics.median(s.checkpoints for s in part):12.0f}"
         )
