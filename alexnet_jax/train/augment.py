@@ -35,8 +35,8 @@ class Augmentation:
 
     Attributes:
       pad_crop_pixels: Zero padding on each side before a random crop of the original size; 0 for none.
-      random_crop: (resized, cropped): a square of ``cropped`` pixels out of the image at ``resized`` pixels; None for
-        none.
+      random_crop: (resized, cropped): a square of ``cropped`` pixels out of the middle square of the image at
+        ``resized`` pixels; None for none.
       flip_probability: Of mirroring left and right.
       color_jitter: Brightness, contrast and saturation factors are uniform in [1 - this, 1 + this].
       crop: Before all else, a random crop resized to the input's size; None where the host does it, or nobody.
@@ -67,7 +67,7 @@ class Transform:
       image_size: Height and width of the input, in pixels; other sizes are resized, bilinear.
       normalization: Applied last.
       augmentation: Applied where keys are given.
-      view: What is seen of an image that is not cropped at random; None for all of it.
+      view: What is seen of an image that is not cropped at random; None for all of it, where the host has cropped.
     """
 
     image_size: int
@@ -91,15 +91,20 @@ class Transform:
         Returns:
           float32 [batch, image_size, image_size, 3].
         """
-        crop = self.augmentation.crop if keys is not None else None
-        x = images.astype(jnp.float32)
-        if keys is not None and crop is not None:
+        augmentation = self.augmentation if keys is not None else Augmentation()
+        x, view = images.astype(jnp.float32), self.view
+        if augmentation.crop is not None:
             crop_keys = jax.vmap(lambda key: jax.random.fold_in(key, address("crop")))(keys)
-            x = random_resized_crop(crop_keys, images, shapes, crop, self.image_size)
+            x = random_resized_crop(crop_keys, images, shapes, augmentation.crop, self.image_size)
+            view = None
+        elif augmentation.random_crop is not None and view is not None:
+            resized, _ = augmentation.random_crop
+            x = apply_view(x, shapes, View(resized, resized, squash=False))
+            view = None
         if keys is not None:
-            x = jax.vmap(functools.partial(augment, self.augmentation))(keys, x)
-        if crop is None and self.view is not None:
-            x = apply_view(x, shapes, self.view)
+            x = jax.vmap(functools.partial(augment, augmentation))(keys, x)
+        if view is not None:
+            x = apply_view(x, shapes, view)
         shape = (x.shape[0], self.image_size, self.image_size, x.shape[3])
         if x.shape != shape:
             x = jax.image.resize(x, shape, "bilinear")

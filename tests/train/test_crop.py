@@ -1,5 +1,6 @@
 """The device's crops against Pillow's, and the drawn boxes against torchvision's definition."""
 
+import dataclasses
 import functools
 
 import jax
@@ -151,6 +152,27 @@ def test_training_crops_and_evaluation_views():
     np.testing.assert_array_equal(one, again)
     assert np.abs(np.asarray(one) - other).mean() > 1
     assert np.abs(np.asarray(one) - evaluated).mean() > 1
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+def test_random_crops_of_arrays_are_windows_of_what_the_host_decodes(squashed):
+    """Whatever evaluation sees: no view of it is taken after the crop."""
+    original = photo(0, 480, 320)
+    encoded = encode(original, "PNG")
+    stored = original.resize((256, 256), Image.Resampling.BILINEAR) if squashed else original
+    images = jnp.asarray(np.repeat(np.asarray(stored)[None], 4, axis=0))
+    shapes = jnp.array([[320, 480]] * 4) if squashed else None
+    view = crop.View(80, 56, squash=True)
+    transform = Transform(56, PLAIN, Augmentation(random_crop=(64, 56)), view)
+    got = np.asarray(transform(images, _keys(4), shapes))
+    decoded = decode.center(64, 64)(encoded, np.random.default_rng(0))
+    on_the_host = jnp.asarray(np.repeat(decoded[None], 4, axis=0))
+    expected = dataclasses.replace(transform, view=None)(on_the_host, _keys(4))
+    assert got.shape == (4, 56, 56, 3)
+    assert np.abs(got - np.asarray(expected)).mean() < 2
+    np.testing.assert_allclose(
+        transform(images, None, shapes), crop.apply_view(images, shapes, view), atol=1e-3
+    )
 
 
 def test_one_device_and_four_crop_alike():
