@@ -24,7 +24,7 @@ usage: python -m alexnet_jax.main --config FILE[:ARGUMENT] [--workdir DIR] [--mo
 Trains (or evaluates) a recipe. A workdir that holds checkpoints is continued, without asking.
 
   --config    the recipe, a file that defines get_config(); some take an argument, e.g. configs/imagenet.py:smoke
-  --workdir   where everything is written; default: runs/ and the recipe's name
+  --workdir   where everything is written; default: runs/RECIPE, or runs/RECIPE-ARGUMENT
   --mode      train, or eval: evaluate the workdir's newest checkpoint, or --config.init_weights=PATH
   --dry_run   compile the steps and say how much memory they need; nothing is trained or written
   --quiet     print nothing but the last line, the evaluation
@@ -116,7 +116,10 @@ def _parse(arguments: list[str]) -> flags.FlagValues:
 
 
 def _workdir(options: flags.FlagValues) -> Path:
-    return Path(options.workdir or f"runs/{Path(options.config.partition(':')[0]).stem}")
+    """Returns the workdir: unless given, one for every form of a recipe, so that none continues another."""
+    path, _, argument = options.config.partition(":")
+    name = "-".join([Path(path).stem, *filter(None, argument.split(","))])
+    return Path(options.workdir or f"runs/{name}")
 
 
 def _prepare(

@@ -177,7 +177,7 @@ def test_as_a_module_with_the_default_workdir(tmp_path):
     ]
     good = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert (good.returncode, good.stderr) == (0, "")
-    assert (tmp_path / "runs" / "digits" / "run.json").exists()
+    assert (tmp_path / "runs" / "digits-smoke" / "run.json").exists()
 
     bad = subprocess.run(
         [*command, "--config.foo=1"], cwd=tmp_path, capture_output=True, text=True, env=environment
