@@ -23,7 +23,7 @@ class Examination:
     """What was seen.
 
     Attributes:
-      step: Of the newest checkpoint; None where there is none.
+      step: Of the newest sound checkpoint; None where there is none.
       first_filters: float [height, width, 3, filters] before the first step; None where the run did not draw its own.
       last_filters: The same of the newest checkpoint; None where there is none.
       predictions: Of the newest checkpoint; None where it was not evaluated.
@@ -71,23 +71,31 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
         built = experiment.build(config, sources or _made_up(config), [device])
     except RequestError as error:
         return Examination(missing=(f"The network could not be built again: {error}",))
-    state, step = built.initial_state, checkpoint.latest_step(run.workdir)
+    state = built.initial_state
     first = None if config.init_weights else first_filters(state)
     if first is None:
         missing.append(f"The run began with the weights of {config.init_weights}, not its own.")
-    if step is None:
-        missing.append("There is no checkpoint (yet): no filters at the end, nothing to evaluate.")
-        return Examination(first_filters=first, missing=tuple(missing))
     try:
-        state = checkpoint.restore(run.workdir, built.identity, state)
+        step = checkpoint.latest_step(run.workdir)
+        if step is None:
+            raise RequestError(
+                "There is no checkpoint (yet): no filters at the end, nothing to evaluate."
+            )
+        state = checkpoint.restore(run.workdir, built.identity, state, step)
     except RequestError as error:
         return Examination(first_filters=first, missing=(*missing, str(error)))
     seen = Examination(step, first, first_filters(state), missing=tuple(missing))
     if sources is None or not evaluate:
         return seen
+    try:
+        predictions = predict(built, state)
+    except RequestError as error:
+        return dataclasses.replace(
+            seen, missing=(*missing, f"Nothing was evaluated again: {error}")
+        )
     return dataclasses.replace(
         seen,
-        predictions=predict(built, state),
+        predictions=predictions,
         class_names=sources["eval"].class_names,
         source=sources["eval"],
         decoder=built.decoders["eval"],

@@ -24,7 +24,7 @@ class Run:
       settings: Of ``config.json``.
       records: The readable lines of ``metrics.jsonl``, in order.
       damaged_lines: The numbers of the unreadable ones, from 1; a last line cut short by a kill is not among them.
-      card: Of ``run.json``; None before the run's end.
+      card: Of ``run.json``; None before the run's end, and again once it was continued with other settings.
     """
 
     name: str
@@ -55,7 +55,8 @@ def read_run(workdir: Path) -> Run:
         raise RequestError(f"{workdir} is no run: it {what}; name a directory that a run wrote to.")
     records, damaged = read_records(workdir / METRICS_FILE)
     name = workdir.resolve().name
-    return Run(name, workdir, _read_object(workdir / CONFIG_FILE), records, damaged, _card(workdir))
+    settings = _read_object(workdir / CONFIG_FILE)
+    return Run(name, workdir, settings, records, damaged, _card(workdir, settings))
 
 
 def read_runs(workdirs: Sequence[Path]) -> list[Run]:
@@ -105,9 +106,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _card(workdir: Path) -> Mapping[str, Any] | None:
+def _card(workdir: Path, settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the run card, unless the run has been continued with other settings since it was written."""
     path = workdir / RUN_CARD_FILE
-    return _read_object(path) if path.exists() else None
+    card = _read_object(path) if path.exists() else None
+    return card if card is not None and card.get("config") == settings else None
 
 
 def _read_object(path: Path) -> Mapping[str, Any]:

@@ -44,6 +44,8 @@ def copy(workdir: Path, to: Path, **published: float | str) -> Path:
     settings["optimizer"]["learning_rate"] /= 2
     settings["published"] |= published
     (to / "config.json").write_text(json.dumps(settings))
+    card = json.loads((to / "run.json").read_text())
+    (to / "run.json").write_text(json.dumps(card | {"config": settings}))
     records = [json.loads(line) for line in (to / "metrics.jsonl").read_text().splitlines()]
     changed = [record | {"top1": record["top1"] / 2} for record in records]
     (to / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in changed))

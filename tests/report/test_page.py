@@ -7,7 +7,8 @@ import pytest
 
 from alexnet_jax import __main__
 from alexnet_jax.commands import report
-from alexnet_jax.report import mistakes
+from alexnet_jax.errors import RequestError
+from alexnet_jax.report import examination, mistakes
 from alexnet_jax.train.predictions import Predictions
 
 
@@ -98,6 +99,47 @@ def test_without_checkpoint_and_with_damaged_lines(bare):
     assert "1 damaged lines of metrics.jsonl were left out: 1." in page
     assert "At the start" in page
     assert 'id="chart-loss"' in page
+
+
+def test_a_damaged_checkpoint_is_not_shown(workdir, tmp_path):
+    path = tmp_path / "damaged"
+    shutil.copytree(workdir, path)
+    newest = path / "checkpoints" / "70"
+    shutil.copytree(path / "checkpoints" / "66", newest)
+    _damage(newest)
+    assert "After 66 steps" in _page_of(path)
+    for checkpoint in (path / "checkpoints").iterdir():
+        _damage(checkpoint)
+    page = _page_of(path)
+    assert "every checkpoint in" in page
+    assert "is damaged" in page
+    assert "At the start" in page
+
+
+def _damage(checkpoint) -> None:
+    """Cuts the largest file of a checkpoint in half."""
+    file = max(checkpoint.rglob("*"), key=lambda path: path.stat().st_size)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_broken_images_are_no_reason_to_show_nothing(workdir, tmp_path, monkeypatch):
+    def refuse(experiment, state):
+        raise RequestError("9 of 360 images cannot be read")
+
+    monkeypatch.setattr(examination, "predict", refuse)
+    path = tmp_path / "broken"
+    shutil.copytree(workdir, path)
+    page = _page_of(path)
+    assert "Nothing was evaluated again: 9 of 360 images cannot be read" in page
+    assert "After 66 steps" in page
+
+
+def test_a_continued_run_has_no_result_yet(bare):
+    settings = json.loads((bare / "config.json").read_text())
+    (bare / "config.json").write_text(json.dumps(settings | {"num_epochs": 10}))
+    page = _page_of(bare)
+    assert "10 epochs; not ended" in page
+    assert "there is no run card yet" in page
 
 
 def test_without_the_data(workdir, tmp_path):
