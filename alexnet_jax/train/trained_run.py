@@ -4,6 +4,7 @@ A ``.safetensors`` file that was converted from a run says the same, in its meta
 """
 
 import json
+import types
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def look(weights: Path, image_size: int) -> dict[str, Any]:
             )
         except (KeyError, TypeError) as error:
             raise _unreadable(weights, LOOK) from error
-        rgb = all(_all(values, float) and len(values) == 3 for values in (mean, std))
+        rgb = all(_all(values, int | float) and len(values) == 3 for values in (mean, std))
         if protocol not in [*PLANS] or type(resized) not in (int, type(None)) or not rgb:
             raise _unreadable(weights, LOOK)
         return _look(image_size, resized, protocol, mean, std)
@@ -95,8 +96,8 @@ def _look(
         "image_size": image_size,
         "resize_pixels": resized,  # None: 8/7 of the input
         "protocol": protocol,
-        "mean": tuple(mean),
-        "std": tuple(std),
+        "mean": tuple(map(float, mean)),
+        "std": tuple(map(float, std)),
     }
 
 
@@ -111,7 +112,7 @@ def _said(file: Path, name: str) -> Any:
         raise _unreadable(file, name) from error
 
 
-def _all(values: Any, kind: type) -> bool:
+def _all(values: Any, kind: type | types.UnionType) -> bool:
     return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 

@@ -79,7 +79,8 @@ def test_a_missing_file_is_told_and_the_rest_go_on(weights, folder, capsys):
 
 def test_a_runs_classes_and_its_look_at_images(tmp_path, folder, capsys):
     workdir = tmp_path / "run"
-    loop.train(build(small_config(num_epochs=1)), workdir)
+    whole = {"data.mean": (0, 0, 0), "data.std": (1, 1, 1)}
+    loop.train(build(small_config(num_epochs=1, **whole)), workdir)
     (workdir / "classes.json").write_text(json.dumps(["n01440764", *"bcdefghij"]))
     capsys.readouterr()
     assert predict(workdir, "--json", "--top", 10, folder / "000.jpg") == 0
@@ -88,7 +89,12 @@ def test_a_runs_classes_and_its_look_at_images(tmp_path, folder, capsys):
     assert labels[0] == "tench, Tinca tinca"
     assert labels[9] == "j"
     image = alexnet_jax.preprocess(
-        [record["image"]], image_size=32, resize_pixels=32, protocol="squash"
+        [record["image"]],
+        image_size=32,
+        resize_pixels=32,
+        protocol="squash",
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
     )
     row = np.asarray(jax.nn.softmax(alexnet_jax.load(workdir)(image)))[0]
     found = [p["probability"] for p in record["predictions"]]

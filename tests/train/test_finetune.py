@@ -91,6 +91,7 @@ def test_the_recipe_looks_at_as_much_of_an_image_whatever_the_input(
     (tmp_path / "config.json").write_text(config.to_json())
     image = np.arange(300 * 400 * 3).reshape(300, 400, 3).astype(np.uint8)
     look = trained_run.look(tmp_path, size)
+    assert all(isinstance(value, float) for value in (*look["mean"], *look["std"]))
     seen = alexnet_jax.preprocess([image], **look)
     np.testing.assert_array_equal(
         seen, alexnet_jax.preprocess([image], **look | {"resize_pixels": resized})
