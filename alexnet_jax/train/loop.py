@@ -8,7 +8,15 @@ from typing import Any
 import jax
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.train import checkpoint, health, lock, rollback, starting_weights, trained_run
+from alexnet_jax.train import (
+    checkpoint,
+    health,
+    lock,
+    rollback,
+    saved_weights,
+    starting_weights,
+    trained_run,
+)
 from alexnet_jax.train.checkpoint import Checkpoints
 from alexnet_jax.train.clock import Clock
 from alexnet_jax.train.console import RunConsole, eval_line, print_results
@@ -144,18 +152,22 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
     Raises:
       RequestError: If it has none, or one of another model.
     """
-    source = Path(experiment.config.init_weights or workdir)
-    step = checkpoint.latest_step(source)
-    if step is not None:
-        state = checkpoint.restore(source, experiment.identity, experiment.initial_state, step)
-    elif experiment.config.init_weights:
-        weights = starting_weights.read(source, experiment.identity)
-        state = starting_weights.place(weights, experiment.initial_state, experiment.strategy)
-        step = 0
+    config, identity, state = experiment.config, experiment.identity, experiment.initial_state
+    if config.init_weights:
+        source, step = Path(config.init_weights), 0
+        if source.is_dir():
+            run, step = saved_weights.locate(source)
+            source = run / checkpoint.DIRECTORY / str(step)
+        weights = starting_weights.read(source, identity, use_ema=config.eval.use_ema)
+        state = starting_weights.place(weights, state, experiment.strategy)
     else:
-        raise RequestError(
-            f"{source} holds no checkpoint to evaluate; train first, or name another --workdir."
-        )
+        newest = checkpoint.latest_step(workdir)
+        if newest is None:
+            raise RequestError(
+                f"{workdir} holds no checkpoint to evaluate; train first, or name another --workdir."
+            )
+        step = newest
+        state = checkpoint.restore(workdir, identity, state, step)
     averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
     if jax.process_index() == 0:
         print(eval_line(step, averages), flush=True)

@@ -17,13 +17,16 @@ from alexnet_jax.train.parallel import Strategy
 from alexnet_jax.train.state import TrainState
 
 
-def read(path: Path, identity: Identity, *, any_classes: bool = False) -> Weights:
+def read(
+    path: Path, identity: Identity, *, any_classes: bool = False, use_ema: bool = False
+) -> Weights:
     """Reads the weights for a model.
 
     Args:
       path: A file, a workdir, or one of its checkpoints.
       identity: Of the model.
       any_classes: Whether weights with another number of classes will do, for all layers but the classifier.
+      use_ema: Whether to take a run's moving average of the parameters, where it kept one.
 
     Raises:
       RequestError: If they are of another model.
@@ -36,7 +39,7 @@ def read(path: Path, identity: Identity, *, any_classes: bool = False) -> Weight
             image_size=identity.image_size,
         )
     weights = saved_weights.read(
-        path, use_ema=False, variant=identity.variant, image_size=identity.image_size
+        path, use_ema=use_ema, variant=identity.variant, image_size=identity.image_size
     )
     if not any_classes and weights.num_classes != identity.num_classes:
         raise RequestError(

@@ -173,6 +173,25 @@ def test_init_weights_starts_from_another_run(tmp_path):
             assert one[name].tobytes() == other[name].tobytes()
 
 
+def test_another_run_is_evaluated_under_any_recipe(tmp_path, capsys):
+    """A workdir and its checkpoint alike: the parameters or their average, whatever it was trained by."""
+    run = tmp_path / "run"
+    loop.train(build(small_config(**{"num_epochs": 1, "optimizer.ema_decay": 0.9})), run)
+    capsys.readouterr()
+
+    def evaluated(path, **changes):
+        config = small_config(init_weights=str(path), **changes)
+        averages = loop.evaluate_only(build(config), tmp_path / "none")
+        assert capsys.readouterr().out.startswith("eval step=12 loss=")
+        return averages.loss
+
+    averaged = {"optimizer.ema_decay": 0.5, "eval.use_ema": True}
+    for changes in ({}, averaged):
+        losses = [evaluated(path, **changes) for path in (run, run / "checkpoints" / "12")]
+        assert losses[0] == losses[1]
+    assert evaluated(run, **averaged) != evaluated(run)
+
+
 def test_init_weights_must_hold_weights(tmp_path):
     config = small_config(init_weights=str(tmp_path))
     with pytest.raises(
