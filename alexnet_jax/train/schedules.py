@@ -94,7 +94,8 @@ def _warm_up(settings: ScheduleSettings, schedule: Callable[[jax.Array], jax.Arr
         if settings.warmup_steps == 0:
             return schedule(step)
         rise = settings.learning_rate * (step + 1) / settings.warmup_steps
-        return jnp.where(step < settings.warmup_steps, rise, schedule(step))
+        peak = settings.learning_rate  # passed where the warm-up ends within a step
+        return jnp.where(step < settings.warmup_steps, jnp.minimum(rise, peak), schedule(step))
 
     return rate
 

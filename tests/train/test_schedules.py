@@ -54,6 +54,15 @@ def test_cosine_per_step():
     np.testing.assert_allclose(rates("cosine", range(84)), expected, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("epochs", [0.05, 0.2, 0.5, 1.9])
+def test_a_warm_up_that_ends_within_a_step_stays_below_the_peak(name, epochs):
+    ours = rates(name, range(20), warmup_epochs=epochs)
+    assert ours.max() <= np.float32(0.5)
+    rising = np.arange(1, 1 + int(7 * epochs)) / (7 * epochs)
+    np.testing.assert_allclose(ours[: len(rising)], 0.5 * rising, rtol=1e-6)
+
+
 def test_cosine_after_the_warm_up():
     """The rise ends on the peak, and half a cosine lies between it and the end."""
     ours = rates("cosine", [0, 13, 14, 49, 83], warmup_epochs=2.0)
