@@ -1,5 +1,6 @@
 """Compiled programs kept on disk, so that the second start of a run does not compile again."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -61,8 +62,11 @@ def _make_private(directory: Path) -> bool:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:  # no home, a read-only one, a full disk: a run does without
         return False
-    owned = not hasattr(os, "getuid") or directory.stat().st_uid == os.getuid()
-    return owned and os.access(directory, os.W_OK)
+    if hasattr(os, "getuid") and directory.stat().st_uid != os.getuid():
+        return False
+    with contextlib.suppress(OSError):  # a file system without permissions
+        directory.chmod(0o700)
+    return os.access(directory, os.W_OK)
 
 
 def _prune(directory: Path) -> None:
