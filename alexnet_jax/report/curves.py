@@ -45,6 +45,7 @@ CURVES = (
     Curve("input_wait_fraction", "Input wait", "share of the time", False, percent),
 )
 TIME_PARTS = {
+    "start": "start",
     "step": "training steps",
     "input_wait": "input wait",
     "compile": "compilation",
@@ -126,13 +127,14 @@ def draw_time(runs: Sequence[Run]) -> Chart | None:
     with chart(2.5 if len(finished) < 4 else 0.7 * len(finished)) as (figure, axes):
         for place, (number, card) in enumerate(finished):
             seconds = card["time_seconds"]
-            shares = [seconds[part] / max(seconds["total"], 1e-9) for part in TIME_PARTS]
+            spent = [seconds.get(part, 0.0) for part in TIME_PARTS]
+            shares = [part / max(seconds["total"], 1e-9) for part in spent]
             longest = max(longest, *shares)
             rows = [row + (place - (len(finished) - 1) / 2) * height for row in range(len(shares))]
             bars = axes.barh(rows, shares, height * 0.9, color=line_style(number)["color"])
             written = [
-                f"{percent(round(share, 2))}, {duration(seconds[part])}"
-                for part, share in zip(TIME_PARTS, shares, strict=True)
+                f"{percent(round(share, 2))}, {duration(part)}"
+                for part, share in zip(spent, shares, strict=True)
             ]
             axes.bar_label(
                 bars, written, padding=4, color=INK, fontsize=8.5 if height > 0.3 else 7.5

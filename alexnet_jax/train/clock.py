@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 # What is measured apart; the rest of the time is "step".
-PARTS = ("compile", "input_wait", "evaluation", "checkpoint")
+PARTS = ("start", "compile", "input_wait", "evaluation", "checkpoint")
 
 
 class Clock:

@@ -1,7 +1,7 @@
 """From a configuration to the parts of a run: the wiring, and the rules that need the data and the devices."""
 
 import dataclasses
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +242,21 @@ def device_faults(config: ConfigDict, device_count: int) -> list[Fault]:
     return [Fault("batch_size", text)]
 
 
-def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Experiment:
-    """Builds a run from a valid configuration, its data and its devices."""
+def build(
+    config: ConfigDict,
+    sources: Sources,
+    devices: list[jax.Device],
+    *,
+    resident: Mapping[str, Resident] | None = None,
+) -> Experiment:
+    """Builds a run from a valid configuration, its data and its devices.
+
+    Args:
+      config: Without faults.
+      sources: By split.
+      devices: To train on.
+      resident: The data on these devices, where another run has placed them; None to place them if they are to be.
+    """
     precision = config.model.precision
     if precision == "auto":
         precision = automatic_precision(own_device(devices), parts.DTYPES)
@@ -313,9 +326,9 @@ def build(config: ConfigDict, sources: Sources, devices: list[jax.Device]) -> Ex
             split: BrokenImages(split, len(source), config.data.max_broken_fraction)
             for split, source in sources.items()
         },
-        resident={
-            split: Resident(source, strategy) for split, source in sources.items() if on_device
-        },
+        resident=resident
+        if resident is not None
+        else {split: Resident(source, strategy) for split, source in sources.items() if on_device},
         train_order=train_order,
         eval_order=EvalOrder(len(sources["eval"]), eval_batch_size),
         strategy=strategy,

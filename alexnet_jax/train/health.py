@@ -31,10 +31,11 @@ class NonFiniteError(RunError):
         self.step, self.tensor, self.loss = step, tensor, loss
         self.event = {"event": NONFINITE, "nonfinite_step": step, "tensor": tensor}
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is still {loss:.4g}"
+        otherwise = "" if when else "; or set health.on_nonfinite='rollback'"
         super().__init__(
-            f"step {step}{when}: the gradient of {tensor} is not finite; {what}. The last checkpoint is from "
-            "before. Look at optimizer.learning_rate (lower it, or raise schedule.warmup_epochs), optimizer.clip_norm, "
-            "the precision and the data; or set health.on_nonfinite='rollback'."
+            f"step {step}{when}: the gradient of {tensor} is not finite; {what}. No checkpoint was saved after it. "
+            "Look at optimizer.learning_rate (lower it, or raise schedule.warmup_epochs), optimizer.clip_norm, the "
+            f"precision and the data{otherwise}."
         )
 
 

@@ -59,23 +59,33 @@ def train(
       Stopped: If a signal stopped it, after it saved.
     """
     with lock.hold_together(workdir) as taken_over, StopRequest() as stop:
-        rollbacks, notes = rollback.count(workdir), [taken_over] if taken_over else []
+        newest = checkpoint.latest_step(workdir, set_aside=True)
+        rollbacks = rollback.count(workdir, newest or 0)
+        notes = [taken_over] if taken_over else []
         event: dict[str, Any] = {}
         while True:
             slower = rollback.rebuild(experiment, rollbacks) if rollbacks else experiment
+            if rollbacks:
+                notes.append(rollback.note(experiment.config.health, rollbacks))
             try:
                 return _train(
-                    slower, workdir, stop, recipe=recipe, quiet=quiet, notes=notes, event=event
+                    *(slower, workdir, newest, stop),
+                    recipe=recipe,
+                    quiet=quiet,
+                    notes=notes,
+                    event=event,
                 )
             except NonFiniteError as fault:
                 rollbacks += 1
                 event = rollback.event(experiment.config.health, fault, rollbacks)
                 notes = [f"{fault}"]
+                newest = checkpoint.latest_step(workdir, set_aside=True)
 
 
 def _train(
     experiment: Experiment,
     workdir: Path,
+    newest: int | None,
     stop: StopRequest,
     *,
     recipe: str,
@@ -83,14 +93,19 @@ def _train(
     notes: list[str],
     event: dict[str, Any],
 ) -> Averages:
-    """Trains once from the newest checkpoint; says ``notes`` and records ``event`` before."""
+    """Trains once from the newest checkpoint, None for none; says ``notes`` and records ``event`` before."""
     clock = Clock()
-    state, start_step, origin = _starting_point(experiment, workdir)
+    with clock.measure("start"):
+        state, start_step, origin = _starting_point(experiment, workdir, newest)
+    card = (
+        _card_of(workdir, experiment.total_steps) if start_step == experiment.total_steps else None
+    )
     leader = jax.process_index() == 0  # writes and prints; checkpoints are written together
     changed = _changed_settings(experiment, workdir) if start_step else []
     if leader:
         workdir.mkdir(parents=True, exist_ok=True)
-        write_json(workdir / CONFIG_FILE, experiment.config.to_dict())
+        if card is None:
+            write_json(workdir / CONFIG_FILE, experiment.config.to_dict())
         trained_run.write_classes(workdir, experiment.sources["train"].class_names)
     checkpoints = Checkpoints(
         workdir,
@@ -103,7 +118,8 @@ def _train(
     writer = MetricsWriter(workdir, start_step, device) if leader else NoWriter()
     try:
         with RunConsole(experiment.total_steps, start_step, quiet=quiet or not leader) as console:
-            lines = opening(experiment, workdir, recipe, start_step, changed)
+            with clock.measure("start"):
+                lines = opening(experiment, workdir, recipe, start_step, changed)
             for line in (*notes, *lines, *origin):
                 console.say(line)
             pictures = Pictures(experiment, writer) if isinstance(writer, MetricsWriter) else None
@@ -122,7 +138,8 @@ def _train(
             writer.close()
     checkpoints.require_saved()
 
-    if leader:
+    if leader and card is None:
+        time_split = clock.split_seconds()
         card = run_card(
             config=experiment.config.to_dict(),
             devices=experiment.devices,
@@ -134,12 +151,13 @@ def _train(
             broken_images={split: broken.count for split, broken in experiment.broken.items()},
             start_step=start_step,
             stop_step=experiment.total_steps,
-            time_split=clock.split_seconds(),
+            time_split=time_split,
             images=(experiment.total_steps - start_step) * experiment.config.batch_size,
             expected_memory_bytes=run.memory_bytes,
             final=final,
         )
         write_json(workdir / RUN_CARD_FILE, card)
+    if leader and card is not None:
         if not quiet:
             print_results(final, card["images_per_second"], card["config"]["published"])
         print(eval_line(experiment.total_steps, final), flush=True)
@@ -193,7 +211,11 @@ class _Run:
         with StallWatch(
             config.stall_seconds, self._stalled, max_stall_seconds=config.max_stall_seconds
         ) as self.watch:
-            return self._train(state, start_step)
+            final = self._train(state, start_step)
+            self.watch.waits_for("the last checkpoint")
+            with self.clock.measure("checkpoint"):
+                self.checkpoints.wait()
+            return final
 
     def _train(self, state: TrainState, start_step: int) -> Averages:
         agenda = self.experiment.agenda
@@ -240,10 +262,7 @@ class _Run:
                 self._save_and_stop(signal, done, state, averages)
         batches.close()
         if averages is None:  # nothing was left to do
-            with self.clock.measure("evaluation"):
-                averages = evaluate(
-                    self.experiment.eval_step, state, self.experiment.eval_batches()
-                )
+            averages = self._averages(state)
         return averages
 
     def event(self, step: int, event: dict[str, Any]) -> None:
@@ -265,15 +284,19 @@ class _Run:
     def _save_and_stop(
         self, signal: int, done: int, state: TrainState, averages: Averages | None
     ) -> None:
+        self.watch.waits_for("a checkpoint")
         with self.clock.measure("checkpoint"):
             self.checkpoints.save(done, state, averages)
             self.checkpoints.require_saved()
         raise Stopped(signal, done)
 
-    def _evaluate(self, done: int, state: TrainState) -> Averages:
+    def _averages(self, state: TrainState) -> Averages:
         with self.clock.measure("evaluation"):
             batches = self.watch.each(self.experiment.eval_batches(), "an evaluation's batch")
-            averages = evaluate(self.experiment.eval_step, state, batches)
+            return evaluate(self.experiment.eval_step, state, batches)
+
+    def _evaluate(self, done: int, state: TrainState) -> Averages:
+        averages = self._averages(state)
         broken = broken_images(self.experiment, "eval")
         self._record({"step": done, "split": "eval", **averages.record(), **broken})
         if done < self.experiment.total_steps:
@@ -301,10 +324,9 @@ def _after_evaluation(plateau: Plateau | None, state: TrainState, averages: Aver
 
 
 def _starting_point(
-    experiment: Experiment, workdir: Path
+    experiment: Experiment, workdir: Path, step: int | None
 ) -> tuple[TrainState, int, tuple[str, ...]]:
-    """Returns the state to start from, its step, and what to tell of it."""
-    step = checkpoint.latest_step(workdir, set_aside=True)
+    """Returns the state to start from, its step, and what to tell of it; ``step`` is the newest checkpoint's."""
     if step is not None:
         if step > experiment.total_steps:
             raise RequestError(
@@ -322,6 +344,13 @@ def _starting_point(
     starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
     state = starting_weights.place(weights, experiment.initial_state, experiment.strategy)
     return state, 0, (starting_weights.describe(path, weights, identity),)
+
+
+def _card_of(workdir: Path, steps: int) -> dict[str, Any] | None:
+    """Returns the run card where it tells of so many steps: there is nothing to add to it."""
+    path = workdir / RUN_CARD_FILE
+    card = json.loads(path.read_text()) if path.exists() else {}
+    return card if card.get("steps") == steps else None
 
 
 def _changed_settings(experiment: Experiment, workdir: Path) -> list[str]:

@@ -17,7 +17,7 @@ def opening(
       workdir: Where it writes.
       recipe: Its file, as the command line named it; empty for none.
       start_step: Of the checkpoint it continues from; 0 for a new run.
-      changed: Which settings differ from those the run began with.
+      changed: Which settings differ from those of the start before.
     """
     config, devices = experiment.config, experiment.devices
     limits = describe_limits(own_device(devices))
@@ -36,7 +36,7 @@ def opening(
     if start_step:
         rows["continues"] = f"from step {start_step}"
         if changed:
-            rows["continues"] += f"; changed since the run began: {', '.join(changed)}"
+            rows["continues"] += f"; changed since its last start: {', '.join(changed)}"
         if any(change.startswith("init_weights:") for change in changed):
             rows["continues"] += "; these weights are not read, another --workdir starts from them"
     else:

@@ -16,11 +16,15 @@ from alexnet_jax.train.writers import METRICS_FILE, read_metrics
 EVENT = "rollback"
 
 
-def count(workdir: Path) -> int:
-    """Returns how often the run has gone back so far, by its ``metrics.jsonl``."""
+def count(workdir: Path, start_step: int) -> int:
+    """Returns how often the run has gone back until ``start_step``, by its ``metrics.jsonl``.
+
+    What was recorded after it does not count: that part of the run is trained again.
+    """
     times = 0
     if jax.process_index() == 0 and (workdir / METRICS_FILE).exists():
-        times = sum(record.get("event") == EVENT for record in read_metrics(workdir))
+        before = (record for record in read_metrics(workdir) if record["step"] <= start_step)
+        times = sum(record.get("event") == EVENT for record in before)
     if jax.process_count() > 1:
         times = int(multihost_utils.broadcast_one_to_all(np.int32(times)))
     return times
@@ -40,9 +44,19 @@ def event(health: Any, fault: NonFiniteError, times: int) -> dict[str, Any]:
     return {**fault.event, "event": EVENT, "rollbacks": times, "learning_rate_factor": factor}
 
 
+def note(health: Any, times: int) -> str:
+    """Returns a line that says at which learning rate a run goes on that went back so often."""
+    return f"goes on at {health.rollback_factor**times:g} times the learning rate, after {times} rollbacks"
+
+
 def rebuild(experiment: Experiment, times: int) -> Experiment:
-    """Returns the run from its start, with the learning rate of one that went back so often."""
+    """Returns the run from its start, with the learning rate of one that went back so often.
+
+    The data that lie on the devices, and the count of broken images, are the run's own.
+    """
     config = experiment.config.copy_and_resolve_references()
     config.optimizer.learning_rate *= config.health.rollback_factor**times
-    slower = experiments.build(config, experiment.sources, experiment.devices)
-    return dataclasses.replace(slower, config=experiment.config)
+    slower = experiments.build(
+        config, experiment.sources, experiment.devices, resident=experiment.resident
+    )
+    return dataclasses.replace(slower, config=experiment.config, broken=experiment.broken)

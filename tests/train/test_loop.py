@@ -5,7 +5,7 @@ import re
 import pytest
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.train import loop
+from alexnet_jax.train import loop, parts, rollback
 from alexnet_jax.train.writers import read_metrics
 from tests.train.runs import assert_same_bits, build, saved_arrays, small_config
 
@@ -84,7 +84,9 @@ def test_what_a_run_writes(tmp_path, capsys):
     assert card["versions"]["jax"]
     assert set(card["data_fingerprint"]) == {"train", "eval"}
     parts = card["time_seconds"]
-    assert set(parts) == {*("compile", "input_wait", "step", "evaluation", "checkpoint", "total")}
+    assert set(parts) == {
+        *("start", "compile", "input_wait", "step", "evaluation", "checkpoint", "total")
+    }
     assert parts["total"] == pytest.approx(sum(parts.values()) - parts["total"], abs=0.01)
     assert all(seconds >= 0 for seconds in parts.values())
     assert card["images_per_second"] > 0
@@ -121,11 +123,57 @@ def test_tensorboard_holds_the_metrics(tmp_path):
 def test_a_finished_run_is_evaluated_again_and_not_recorded_twice(tmp_path, capsys):
     config = small_config(num_epochs=1)
     first = loop.train(build(config), tmp_path)
-    records = read_metrics(tmp_path)
+    records, card = read_metrics(tmp_path), (tmp_path / "run.json").read_bytes()
     again = loop.train(build(config), tmp_path)
     assert again == first
     assert read_metrics(tmp_path) == records
+    assert (tmp_path / "run.json").read_bytes() == card  # its rates and times are not lost
     assert "continues from step 12" in capsys.readouterr().out
+
+
+def test_a_card_of_fewer_steps_is_written_anew(tmp_path):
+    """Killed between the last checkpoint of a longer run and its card."""
+    loop.train(build(small_config(num_epochs=1)), tmp_path)
+    short = (tmp_path / "run.json").read_text()
+    loop.train(build(small_config(num_epochs=2)), tmp_path)
+    (tmp_path / "run.json").write_text(short)
+    loop.train(build(small_config(num_epochs=2)), tmp_path)
+    assert json.loads((tmp_path / "run.json").read_text())["steps"] == 24
+
+
+def test_all_that_may_hang_after_the_last_step_is_watched(tmp_path, monkeypatch):
+    watched = []
+    monkeypatch.setattr(loop.StallWatch, "waits_for", lambda self, what: watched.append(what))
+    config = small_config(num_epochs=1)
+    loop.train(build(config), tmp_path)
+    assert watched[-1] == "the last checkpoint"
+    watched.clear()
+    loop.train(build(config), tmp_path)
+    assert watched == [*["an evaluation's batch"] * 3, "the last checkpoint"]
+
+
+def test_rollbacks_of_steps_that_are_trained_again_do_not_count(tmp_path):
+    records = [
+        {"step": step, "split": "event", "epoch": 0, "event": event}
+        for step, event in [(0, "rollback"), (12, "rollback"), (12, "stall"), (24, "rollback")]
+    ]
+    lines = "".join(f"{json.dumps(record)}\n" for record in records)
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    assert [rollback.count(tmp_path, step) for step in (0, 11, 12, 24)] == [1, 1, 2, 3]
+
+
+def test_a_rolled_back_run_keeps_its_data_on_the_device(tmp_path, capsys):
+    config = small_config(**{"num_epochs": 1, "data.resident": "true", "log_every_steps": 12})
+    run = build(config)
+    slower = rollback.rebuild(run, 1)
+    assert slower.resident["train"] is run.resident["train"]
+    assert slower.broken is run.broken
+    event = {"step": 0, "split": "event", "epoch": 0, "event": "rollback"}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(event) + "\n")
+    loop.train(run, tmp_path)
+    assert "goes on at 0.5 times the learning rate, after 1 rollbacks" in capsys.readouterr().out
+    (rate,) = (r["learning_rate"] for r in read_metrics(tmp_path) if r["split"] == "train")
+    assert rate == pytest.approx(float(parts.schedule(config, 12)(11)) / 2)
 
 
 def test_a_longer_run_continues_and_says_what_changed(tmp_path, capsys):
@@ -133,7 +181,7 @@ def test_a_longer_run_continues_and_says_what_changed(tmp_path, capsys):
     capsys.readouterr()
     loop.train(build(small_config(num_epochs=2)), tmp_path)
     output = capsys.readouterr().out
-    assert "changed since the run began: num_epochs: 1 -> 2" in output
+    assert "changed since its last start: num_epochs: 1 -> 2" in output
     assert output.splitlines()[-1].startswith("eval step=24 ")
 
 
