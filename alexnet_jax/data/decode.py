@@ -184,12 +184,10 @@ def shorter_side(resize_pixels: int) -> Plan:
 
     def plan(width: int, height: int) -> tuple[Box, tuple[int, int]]:
         shorter = min(width, height)
-        scale = resize_pixels / shorter
-        # As torchvision: the longer side is truncated, not rounded.
-        out_width, out_height = (
-            resize_pixels if n == shorter else int(n * scale) for n in (width, height)
-        )
-        return (0, 0, width, height), (out_width, out_height)
+        # As torchvision: the longer side is truncated, not rounded. In whole numbers, for a product with the rounded
+        # resize_pixels / shorter can fall just short of a whole one.
+        out = resize_pixels * width // shorter, resize_pixels * height // shorter
+        return (0, 0, width, height), out
 
     return plan
 

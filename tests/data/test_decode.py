@@ -29,6 +29,20 @@ def test_center_resizes_the_shorter_side_and_crops_the_middle():
     np.testing.assert_array_equal(image, pixels[18:82, 68:132])
 
 
+@pytest.mark.parametrize("resize", [256, 232, 37])
+def test_every_shape_is_resized_as_torchvision_does(resize):
+    """Its formula of the longer side, ``int(size * long / short)``: 161 x 322 gives 256 x 512, not 511."""
+    plan = decode.shorter_side(resize)
+    wrong = [
+        (width, height)
+        for width in range(1, 701)
+        for height in range(width, 701)
+        if plan(width, height)[1] != (resize, int(resize * height / width))
+        or plan(height, width)[1] != (int(resize * height / width), resize)
+    ]
+    assert wrong == []
+
+
 def test_squash_resizes_both_sides():
     pixels = _gradient(200, 100)
     image = decode.squash(80, 64)(_encode(pixels), _generator())

@@ -22,9 +22,9 @@ def _pillow_rgb(encoded: bytes) -> Image.Image:
 
 def _pillow_center(encoded: bytes, resize: int, size: int) -> np.ndarray:
     image = _pillow_rgb(encoded)
-    scale = resize / min(image.size)
+    shorter = min(image.size)
     whole = image.resize(
-        [resize if n == min(image.size) else int(n * scale) for n in image.size],
+        [resize if n == shorter else int(resize * n / shorter) for n in image.size],
         Image.Resampling.BILINEAR,
     )
     left, upper = (round((n - size) / 2) for n in whole.size)
