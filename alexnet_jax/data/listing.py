@@ -32,7 +32,7 @@ def list_images(
     """
     times = [(root / name).stat().st_mtime_ns for name in class_names]
     signature = digest([str(root.absolute()), json.dumps([class_names, times])])
-    names = _read(cache, signature) if cache else None
+    names = _read(cache, signature, len(class_names)) if cache else None
     if names is None:
         started = time.time()
         names = _scan(root, class_names)
@@ -64,11 +64,24 @@ def _scan(root: Path, class_names: tuple[str, ...]) -> list[list[str]]:
     return [sorted(images(root / name)) for name in shown]
 
 
-def _read(cache: Path, signature: str) -> list[list[str]] | None:
-    if not cache.is_file():
+def _read(cache: Path, signature: str, num_classes: int) -> list[list[str]] | None:
+    """Returns the names kept under a signature; None also where the file is damaged, which costs one scan."""
+    try:
+        kept = json.loads(cache.read_text())
+        names = kept["names"] if kept["signature"] == signature else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    kept = json.loads(cache.read_text())
-    return kept["names"] if kept["signature"] == signature else None
+    return names if _are_names(names, num_classes) else None
+
+
+def _are_names(value: Any, num_classes: int) -> bool:
+    """Returns whether a value read from a file is one list of strings a class."""
+    return (
+        isinstance(value, list)
+        and len(value) == num_classes
+        and all(isinstance(own, list) for own in value)
+        and all(isinstance(name, str) for own in value for name in own)
+    )
 
 
 def _write(cache: Path, value: dict[str, Any]) -> None:

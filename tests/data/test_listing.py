@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -87,6 +88,29 @@ def test_another_tree_has_another_listing(tree, tmp_path, monkeypatch):
     listing.list_images(tree, NAMES, cache)
     moved = tree.rename(tmp_path / "moved")
     assert _scans(moved, cache, monkeypatch)[1] == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "\x00" * len(text),
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: json.dumps(json.loads(text) | {"names": None}),
+        lambda text: json.dumps(json.loads(text) | {"names": [["1.JPEG"]]}),
+        lambda text: json.dumps(json.loads(text) | {"names": [[1], [2]]}),
+    ],
+    ids=["cut", "empty", "zeros", "list", "object", "no names", "a class short", "numbers"],
+)
+def test_a_damaged_cache_is_written_anew(tree, tmp_path, monkeypatch, damage):
+    cache = tmp_path / "listing.json"
+    expected = listing.list_images(tree, NAMES, cache)
+    whole = cache.read_text()
+    cache.write_text(damage(whole))
+    assert _scans(tree, cache, monkeypatch) == (expected, 1)
+    assert cache.read_text() == whole
 
 
 def test_memory_does_not_grow_with_the_folder(tmp_path):
