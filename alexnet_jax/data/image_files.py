@@ -7,7 +7,7 @@ from alexnet_jax.data.listing import EXTENSIONS
 
 
 def expand(names: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
-    """Yields the files that are meant: a directory means all images below it, sorted.
+    """Yields the files that are meant: a directory means all images below it, sorted, but for hidden ones.
 
     Args:
       names: Files and directories; "-" means the files and directories that ``lines`` name.
@@ -18,6 +18,11 @@ def expand(names: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
             yield from expand((line.strip() for line in lines if line.strip() not in ("", "-")), ())
         elif Path(name).is_dir():
             found = (path for path in Path(name).rglob("*") if path.suffix.lower() in EXTENSIONS)
-            yield from sorted(str(path) for path in found if path.is_file())
+            shown = (path for path in found if not _is_hidden(path.relative_to(name)))
+            yield from sorted(str(path) for path in shown if path.is_file())
         else:
             yield name
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -25,12 +25,15 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """200 images of which three are broken, one of them in a folder of its own."""
+    """200 images of which three are broken, one of them in a folder of its own, and hidden files."""
     root = tmp_path_factory.mktemp("images")
     (root / "deeper").mkdir()
     for number in range(197):
         place = root / "deeper" if number % 2 else root
         (place / f"{number:03}.jpg").write_bytes(photos.jpeg(number % 9, 60 + number % 5, 50))
+    (root / ".thumbnails").mkdir()
+    for hidden in ("._000.jpg", ".thumbnails/000.jpg"):
+        (root / hidden).write_bytes(b"")
     (root / "empty.jpg").write_bytes(b"")
     (root / "text.png").write_text("no pixels")
     (root / "deeper" / "cut.jpg").write_bytes(photos.jpeg(0)[:300])
