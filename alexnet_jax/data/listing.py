@@ -44,11 +44,17 @@ def list_images(
     return paths, labels
 
 
+def class_folders(root: Path) -> tuple[str, ...]:
+    """Returns the names of the folders in ``root``, sorted, but for hidden ones such as .ipynb_checkpoints."""
+    with os.scandir(root) as entries:
+        return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
+
+
 def images(folder: Path) -> Iterator[str]:
-    """Yields the names of a folder's images."""
+    """Yields the names of a folder's images, but for hidden files such as a Mac's ._NAME.jpg, which are none."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.lower().endswith(EXTENSIONS):
+            if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("."):
                 yield entry.name
 
 

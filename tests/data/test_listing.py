@@ -22,7 +22,8 @@ def tree(tmp_path, monkeypatch):
         (tmp_path / "tree" / name).mkdir(parents=True)
         for number in (3, 1, 2):
             (tmp_path / "tree" / name / f"{number}.JPEG").write_bytes(b"")
-        (tmp_path / "tree" / name / "README.txt").write_bytes(b"")
+        for other in ("README.txt", "._1.JPEG", ".JPEG"):  # a Mac leaves such behind
+            (tmp_path / "tree" / name / other).write_bytes(b"")
         os.utime(tmp_path / "tree" / name, (1000, 1000))
     monkeypatch.setattr(listing, "CACHED_FROM", 6)
     return tmp_path / "tree"

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -235,6 +237,44 @@ class TestFolder:
         (tmp_path / "train" / "ant").mkdir(parents=True)
         with pytest.raises(RequestError, match="has class folders but no image"):
             _open("folder", path=tmp_path)
+
+    def test_hidden_folders_are_no_classes(self, tmp_path):
+        _write_folder(tmp_path)
+        for folder in ("train", "val"):
+            hidden = tmp_path / folder / ".ipynb_checkpoints"
+            hidden.mkdir()
+            (hidden / "0.png").write_bytes((tmp_path / folder / "ant/0.png").read_bytes())
+        source = _open("folder", path=tmp_path)
+        assert source.class_names == ("ant", "bee", "cow")
+        assert len(source) == 9
+
+    @pytest.mark.parametrize("fraction", [0.0, 0.5])
+    def test_a_class_without_a_training_image_is_refused(self, tmp_path, fraction):
+        """As torchvision does: the empty folder would be one class more."""
+        _write_folder(tmp_path)
+        for name in ("__MACOSX", "dog"):
+            (tmp_path / "train" / name).mkdir()
+        path = tmp_path / "train" if fraction else tmp_path
+        with pytest.raises(RequestError) as raised:
+            _open("folder", path=path, eval_fraction=fraction)
+        assert str(raised.value) == (
+            f"2 of the 5 class folders in {tmp_path / 'train'} hold no image (.jpeg, .jpg, .png): __MACOSX, dog. "
+            "Remove them, or put their images there."
+        )
+
+    def test_a_class_may_lack_evaluation_images(self, tmp_path, caplog):
+        _write_folder(tmp_path)
+        for split in ("train", "val"):
+            (tmp_path / split / "dog").mkdir()
+        shutil.copy(tmp_path / "train/ant/0.png", tmp_path / "train/dog/0.png")
+        assert _open("folder", path=tmp_path).class_names == ("ant", "bee", "cow", "dog")
+        assert caplog.text == ""
+        source = _open("folder", "eval", tmp_path)
+        assert source.class_names == ("ant", "bee", "cow", "dog")
+        assert (
+            f"1 of the 4 class folders in {tmp_path / 'val'} hold no image (.jpeg, .jpg, .png): dog. Nothing is "
+            "measured on them." in caplog.text
+        )
 
     def test_flat_validation_folder_tells_how_to_sort(self, tmp_path):
         _write_folder(tmp_path)

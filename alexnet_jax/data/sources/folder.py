@@ -1,16 +1,18 @@
 """A folder of images, one sub-folder a class: ImageNet's usual layout."""
 
-import os
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from alexnet_jax.data.fingerprint import digest
-from alexnet_jax.data.listing import EXTENSIONS, images, list_images
+from alexnet_jax.data.listing import EXTENSIONS, class_folders, images, list_images
 from alexnet_jax.data.sources.base import Example, SourceSettings
 from alexnet_jax.errors import RequestError
 
+_log = logging.getLogger(__name__)
 FOLDERS = {"train": "train", "eval": "val"}
+LISTED = 5  # of the class folders without images, in a message
 
 HOW_TO = """\
 ImageNet (ILSVRC 2012) is free for research but must be requested:
@@ -91,7 +93,7 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
     if not root.is_dir():
         missing = "is no directory" if undivided else f"has no folder {folder}/"
         raise RequestError(f"data.path={settings.path!r} {missing}.\n{_how_to(settings)}")
-    class_names = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    class_names = class_folders(root)
     if not class_names:
         raise RequestError(_no_classes(root, _how_to(settings)))
     list_file = Path(settings.path) / f"{folder}_list.txt"
@@ -104,6 +106,10 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
         raise RequestError(
             f"{root} has class folders but no image ({', '.join(EXTENSIONS)}) in them; unpack the images there."
         )
+    if not list_file.is_file() and (empty := _without_images(class_names, labels, root)):
+        if split == "train":
+            raise RequestError(f"{empty} Remove them, or put their images there.")
+        _log.warning("%s Nothing is measured on them.", empty)
     if undivided:
         chosen = np.flatnonzero(
             held_out(np.array(labels), settings.eval_fraction) == (split == "eval")
@@ -142,6 +148,19 @@ def _read_list(list_file: Path, root: Path, num_classes: int) -> tuple[list[str]
         paths.append(path.removeprefix(f"{root.name}/"))
         labels.append(int(label))
     return paths, labels
+
+
+def _without_images(class_names: tuple[str, ...], labels: list[int], root: Path) -> str:
+    """Returns a sentence that names the class folders that hold no image; empty where each holds one."""
+    there = set(labels)
+    empty = [name for label, name in enumerate(class_names) if label not in there]
+    if not empty:
+        return ""
+    listed = ", ".join(empty[:LISTED]) + ", ..." * (len(empty) > LISTED)
+    return (
+        f"{len(empty)} of the {len(class_names)} class folders in {root} hold no image ({', '.join(EXTENSIONS)}): "
+        f"{listed}."
+    )
 
 
 def _how_to(settings: SourceSettings) -> str:
