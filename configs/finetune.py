@@ -2,7 +2,8 @@ r"""Fine-tuning to your own classes: a folder of images is all it needs, and wei
 
     python -m alexnet_jax.main --config configs/finetune.py --config.data.path=DIR --config.init_weights=FILE
 
-DIR holds one folder of images a class, or train/ and val/ with one folder a class in each. FILE is torchvision's
+DIR holds one folder of images a class, or train/ and val/ with one folder a class in each. A fifth of the former is
+evaluated with, unless DIR/train_list.txt and DIR/val_list.txt say what is. FILE is torchvision's
 alexnet-owt-7be5be79.pth, any other file of weights, or a workdir. The convolutions stay as they are, fc6 and fc7 adapt
 slowly, the classifier is new and learns ten times as fast; it has as many classes as DIR. To train everything:
 --config.optimizer.freeze="()". Without data and weights, a few steps on made images:

@@ -225,6 +225,48 @@ class TestFolder:
         divided = _open("folder", "eval", tmp_path / "divided", eval_fraction=0.4)
         assert len(divided) == 15
 
+    @pytest.mark.parametrize("fraction", [0.0, 0.4])
+    def test_two_lists_say_all_of_an_undivided_folder(self, tmp_path, fraction):
+        """Nothing of them is left out, and their labels need not come in order."""
+        _write_folder(tmp_path)
+        root = (tmp_path / "train").rename(tmp_path / "ant")  # named as a class is
+        lists = {
+            "train": [("cow/1.JPEG", 2), ("ant/0.png", 0), ("cow/2.JPEG", 2), ("ant/2.JPEG", 0)],
+            "val": [("bee/1.JPEG", 1), ("ant/1.JPEG", 0)],
+        }
+        for name, lines in lists.items():
+            text = "".join(f"{path} {label}\n" for path, label in lines)
+            (root / f"{name}_list.txt").write_text(text)
+        for split, name in [("train", "train"), ("eval", "val")]:
+            source = _open("folder", split, root, eval_fraction=fraction)
+            assert list(zip(source.paths, source.labels, strict=True)) == lists[name]
+            assert source[0]["image"] == (root / source.paths[0]).read_bytes()
+
+    @pytest.mark.parametrize(("there", "wanting"), [("train", "val"), ("val", "train")])
+    @pytest.mark.parametrize("split", ["train", "eval"])
+    def test_one_list_of_an_undivided_folder_is_refused(self, tmp_path, there, wanting, split):
+        _write_folder(tmp_path)
+        (tmp_path / "train" / f"{there}_list.txt").write_text("ant/0.png 0\n")
+        with pytest.raises(RequestError) as raised:
+            _open("folder", split, tmp_path / "train", eval_fraction=0.4)
+        assert str(raised.value) == (
+            f"{tmp_path / 'train'} has {there}_list.txt but no {wanting}_list.txt, so nothing says which images are "
+            f"the other split's; write {wanting}_list.txt too, or remove {there}_list.txt to have each class divided "
+            "by data.eval_fraction=0.4."
+        )
+
+    def test_beside_train_and_val_a_list_is_of_its_folder(self, tmp_path):
+        _write_folder(tmp_path)
+        (tmp_path / "train_list.txt").write_text("cow/1.JPEG 2\nant/0.png 0\n")
+        train, test = (
+            _open("folder", split, tmp_path, eval_fraction=0.4) for split in ("train", "eval")
+        )
+        assert train.paths == ["cow/1.JPEG", "ant/0.png"]
+        assert len(test) == 9
+        shutil.rmtree(tmp_path / "val")
+        with pytest.raises(RequestError, match=r"has no folder val/\."):
+            _open("folder", "eval", tmp_path, eval_fraction=0.4)
+
     @pytest.mark.parametrize(
         ("fraction", "counts"), [(0.2, (0, 0, 1, 1, 2)), (0.5, (1, 1, 2, 3, 5))]
     )

@@ -76,7 +76,7 @@ class SourceSettings:
       train_split: In TFDS's notation.
       eval_split: In TFDS's notation; empty for what the data set has.
       eval_protocol: How evaluation looks at an image; packed data hold more than one view.
-      eval_fraction: Of a folder that is not divided into training and evaluation images: what share of each class to
+      eval_fraction: Of a folder that nothing divides into training and evaluation images: what share of each class to
         evaluate with; 0 to insist on a division.
       cache_dir: Where long listings may be kept; empty for nowhere.
     """

@@ -12,6 +12,7 @@ from alexnet_jax.errors import RequestError
 
 _log = logging.getLogger(__name__)
 FOLDERS = {"train": "train", "eval": "val"}
+LISTS = {split: f"{folder}_list.txt" for split, folder in FOLDERS.items()}
 LISTED = 5  # of the class folders without images, in a message
 
 HOW_TO = """\
@@ -76,31 +77,25 @@ def _size(path: Path) -> int | None:
 def open_split(settings: SourceSettings, split: str) -> FolderSource:
     """Opens ``path/train`` or ``path/val``, listed by ``train_list.txt`` or ``val_list.txt`` where there is one.
 
-    A ``path`` that holds the class folders themselves is split by ``settings.eval_fraction``, where that is not 0.
+    A ``path`` that holds the class folders themselves is divided by the two lists, or else by
+    ``settings.eval_fraction``, where that is not 0.
 
     Raises:
-      RequestError: If the directory is missing, empty, or has images but no class folders.
+      RequestError: If the directory is missing, empty, has images but no class folders, a class folder without a
+        training image, or only one of two lists.
     """
     if not settings.path:
         raise RequestError(f"data.source='folder' needs data.path.\n{_how_to(settings)}")
-    folder = FOLDERS[split]
-    root = Path(settings.path) / folder
-    undivided = settings.eval_fraction > 0 and not any(
-        (root.parent / name).exists() for name in FOLDERS.values()
-    )
-    if undivided:
-        root = root.parent
-    if not root.is_dir():
-        missing = "is no directory" if undivided else f"has no folder {folder}/"
-        raise RequestError(f"data.path={settings.path!r} {missing}.\n{_how_to(settings)}")
+    root, divides = _class_root(settings, split)
     class_names = class_folders(root)
     if not class_names:
         raise RequestError(_no_classes(root, _how_to(settings)))
-    list_file = Path(settings.path) / f"{folder}_list.txt"
+    list_file = Path(settings.path) / LISTS[split]
     if list_file.is_file():
-        paths, labels = _read_list(list_file, root, len(class_names))
+        paths, labels = _read_list(list_file, f"{FOLDERS[split]}/", len(class_names))
     else:
-        cache = Path(settings.cache_dir) / f"{folder}-listing.json" if settings.cache_dir else None
+        name = f"{FOLDERS[split]}-listing.json"
+        cache = Path(settings.cache_dir) / name if settings.cache_dir else None
         paths, labels = list_images(root, class_names, cache)
     if not paths:
         raise RequestError(
@@ -110,12 +105,37 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
         if split == "train":
             raise RequestError(f"{empty} Remove them, or put their images there.")
         _log.warning("%s Nothing is measured on them.", empty)
-    if undivided:
-        chosen = np.flatnonzero(
-            held_out(np.array(labels), settings.eval_fraction) == (split == "eval")
-        )
+    if divides:
+        held = held_out(np.array(labels), settings.eval_fraction)
+        chosen = np.flatnonzero(held == (split == "eval"))
         paths, labels = [paths[i] for i in chosen], [labels[i] for i in chosen]
     return FolderSource(root, paths, np.array(labels, np.int32), class_names)
+
+
+def _class_root(settings: SourceSettings, split: str) -> tuple[Path, bool]:
+    """Returns the directory that holds a split's class folders, and whether ``eval_fraction`` divides what is there.
+
+    Raises:
+      RequestError: If there is no such directory, or a list of the one split and nothing that says the other.
+    """
+    path = Path(settings.path)
+    undivided = not any((path / name).exists() for name in FOLDERS.values())
+    there = [name for name in LISTS.values() if (path / name).is_file()]
+    if undivided and len(there) == len(LISTS):
+        return path, False
+    divides = undivided and settings.eval_fraction > 0
+    if divides and there:
+        (wanting,) = set(LISTS.values()) - set(there)
+        raise RequestError(
+            f"{path} has {there[0]} but no {wanting}, so nothing says which images are the other split's; write "
+            f"{wanting} too, or remove {there[0]} to have each class divided by "
+            f"data.eval_fraction={settings.eval_fraction:g}."
+        )
+    root = path if divides else path / FOLDERS[split]
+    if not root.is_dir():
+        missing = "is no directory" if divides else f"has no folder {FOLDERS[split]}/"
+        raise RequestError(f"data.path={settings.path!r} {missing}.\n{_how_to(settings)}")
+    return root, divides
 
 
 def held_out(labels: np.ndarray, fraction: float) -> np.ndarray:
@@ -133,8 +153,8 @@ def held_out(labels: np.ndarray, fraction: float) -> np.ndarray:
     return np.floor((places + 1) * fraction + 0.5) > np.floor(places * fraction + 0.5)
 
 
-def _read_list(list_file: Path, root: Path, num_classes: int) -> tuple[list[str], list[int]]:
-    """Reads lines "relative/path label"; paths are relative to the split's folder or to its parent."""
+def _read_list(list_file: Path, prefix: str, num_classes: int) -> tuple[list[str], list[int]]:
+    """Reads lines "relative/path label"; paths may begin with ``prefix``, the split's folder, which is left off."""
     paths, labels = [], []
     for number, line in enumerate(list_file.read_text().splitlines(), start=1):
         if not line.strip():
@@ -145,7 +165,7 @@ def _read_list(list_file: Path, root: Path, num_classes: int) -> tuple[list[str]
                 f"{list_file}, line {number}: got {line!r}; a line is 'relative/path label' with a label from 0 to "
                 f"{num_classes - 1} (there are {num_classes} class folders)."
             )
-        paths.append(path.removeprefix(f"{root.name}/"))
+        paths.append(path.removeprefix(prefix))
         labels.append(int(label))
     return paths, labels
 
