@@ -21,6 +21,8 @@ def find_problems(sources: dict[str, Source]) -> list[str]:
     Args:
       sources: By split.
     """
+    if empty := [split for split, source in sources.items() if not len(source)]:
+        return [f"there are no {split} examples; name a split that has some." for split in empty]
     problems = [
         text for split, source in sources.items() for text in _label_problems(split, source)
     ]
@@ -41,7 +43,7 @@ def class_counts(source: Source) -> np.ndarray | None:
 
 def _label_problems(split: str, source: Source) -> list[str]:
     labels = getattr(source, "labels", None)
-    if labels is None or not len(labels):
+    if labels is None:
         return []
     wrong = np.flatnonzero((labels < 0) | (labels >= source.num_classes))
     if not len(wrong):

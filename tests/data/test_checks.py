@@ -33,6 +33,18 @@ def test_labels_out_of_range_are_found():
     ]
 
 
+def test_a_split_without_examples_is_found(photos):
+    sources = {split: open_folder(photos, split) for split in ("train", "eval")}
+    sources["eval"].paths, sources["eval"].labels = [], np.zeros(0, np.int32)
+    assert checks.find_problems(sources) == [
+        "there are no eval examples; name a split that has some."
+    ]
+    empty = ArraySource(np.zeros((0, 2, 2, 3), np.uint8), np.zeros(0, np.int32), ("a", "b"))
+    assert checks.find_problems({"train": empty, "eval": empty}) == [
+        f"there are no {split} examples; name a split that has some." for split in ("train", "eval")
+    ]
+
+
 def test_files_that_are_no_images_are_found(photos):
     for file in (photos / "val").rglob("*.JPEG"):
         file.write_bytes(b"<html>404</html>")

@@ -268,6 +268,23 @@ class TestFolder:
             _open("folder", "eval", tmp_path, eval_fraction=0.4)
 
     @pytest.mark.parametrize(
+        ("split", "per_class", "fraction", "text"),
+        [
+            ("eval", 2, 0.2, "2, 0.2 of which rounds to 0, so that none is left to evaluate with."),
+            ("train", 1, 0.5, "1, 0.5 of which rounds to 1, so that none is left to train on."),
+        ],
+    )
+    def test_too_few_images_a_class_to_divide(self, tmp_path, split, per_class, fraction, text):
+        _write_folder(tmp_path, per_class=per_class)
+        with pytest.raises(RequestError) as raised:
+            _open("folder", split, tmp_path / "train", eval_fraction=fraction)
+        advice = {"eval": "Add images, or use at least 0.25.", "train": "Add images, or use less."}
+        assert str(raised.value) == (
+            f"{tmp_path / 'train'} has too few images a class for data.eval_fraction={fraction}: at most {text} "
+            f"{advice[split]}"
+        )
+
+    @pytest.mark.parametrize(
         ("fraction", "counts"), [(0.2, (0, 0, 1, 1, 2)), (0.5, (1, 1, 2, 3, 5))]
     )
     def test_held_out_is_a_rounded_share_of_each_class(self, fraction, counts):

@@ -1,6 +1,7 @@
 """A folder of images, one sub-folder a class: ImageNet's usual layout."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
 
     Raises:
       RequestError: If the directory is missing, empty, has images but no class folders, a class folder without a
-        training image, or only one of two lists.
+        training image, only one of two lists, or too few images to divide.
     """
     if not settings.path:
         raise RequestError(f"data.source='folder' needs data.path.\n{_how_to(settings)}")
@@ -108,6 +109,8 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
     if divides:
         held = held_out(np.array(labels), settings.eval_fraction)
         chosen = np.flatnonzero(held == (split == "eval"))
+        if not len(chosen):
+            raise RequestError(_too_few(root, labels, settings.eval_fraction, split))
         paths, labels = [paths[i] for i in chosen], [labels[i] for i in chosen]
     return FolderSource(root, paths, np.array(labels, np.int32), class_names)
 
@@ -151,6 +154,21 @@ def held_out(labels: np.ndarray, fraction: float) -> np.ndarray:
     starts = np.searchsorted(labels, labels)  # where each example's class begins
     places = np.arange(len(labels)) - starts
     return np.floor((places + 1) * fraction + 0.5) > np.floor(places * fraction + 0.5)
+
+
+def _too_few(root: Path, labels: list[int], fraction: float, split: str) -> str:
+    largest = int(np.bincount(labels).max())
+    rounded = math.floor(largest * fraction + 0.5)
+    # The least share that holds one image of the largest class out, in whole hundredths.
+    least = math.ceil(100 * 0.5 / largest) / 100
+    purpose, advice = {
+        "train": ("train on", "use less"),
+        "eval": ("evaluate with", f"use at least {least:g}"),
+    }[split]
+    return (
+        f"{root} has too few images a class for data.eval_fraction={fraction:g}: at most {largest}, {fraction:g} of "
+        f"which rounds to {rounded}, so that none is left to {purpose}. Add images, or {advice}."
+    )
 
 
 def _read_list(list_file: Path, prefix: str, num_classes: int) -> tuple[list[str], list[int]]:
