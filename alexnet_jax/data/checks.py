@@ -1,5 +1,6 @@
 """Looks at the data before a run: what is wrong with labels, images and splits."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -79,15 +80,15 @@ def _sample_problems(split: str, source: Source) -> list[str]:
 
 def _shared_problems(train: FolderSource, test: FolderSource) -> list[str]:
     """Looks for files of the same name and content in both splits."""
-    by_name = {path.rpartition("/")[2]: path for path in test.paths}
+    train_files = _by_name_and_size(train, set(map(_name, test.paths)))
+    test_files = _by_name_and_size(test, {name for name, _ in train_files})
     shared = []
-    for path in train.paths:
-        other = by_name.get(path.rpartition("/")[2])
-        if other is not None and _same(train.root / path, test.root / other):
-            shared.append(path)
+    for key in train_files.keys() & test_files.keys():  # only these are read
+        there = {_content(test.root / path) for path in test_files[key]} - {None}
+        shared += [path for path in train_files[key] if _content(train.root / path) in there]
     if not shared:
         return []
-    listed = ", ".join(shared[:LISTED]) + ", ..." * (len(shared) > LISTED)
+    listed = ", ".join(sorted(shared)[:LISTED]) + ", ..." * (len(shared) > LISTED)
     return [
         (
             f"{len(shared)} images are in the training and in the evaluation data ({listed}); accuracy on images "
@@ -96,9 +97,29 @@ def _shared_problems(train: FolderSource, test: FolderSource) -> list[str]:
     ]
 
 
-def _same(one: Path, other: Path) -> bool:
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _by_name_and_size(source: FolderSource, names: set[str]) -> dict[tuple[str, int], list[str]]:
+    """Returns the paths of the files of these names, by name and size in bytes; no other file is looked at."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for path in source.paths:
+        name = _name(path)
+        if name not in names:
+            continue
+        try:
+            size = (source.root / path).stat().st_size
+        except OSError:  # what cannot be read is noted when it is met
+            continue
+        found.setdefault((name, size), []).append(path)
+    return found
+
+
+def _content(file: Path) -> bytes | None:
+    """Returns the SHA-256 sum of a file; None where it cannot be read."""
     try:
-        same_size = one.stat().st_size == other.stat().st_size
-        return same_size and one.read_bytes() == other.read_bytes()
-    except OSError:  # what cannot be read is noted when it is met
-        return False
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError:
+        return None

@@ -68,6 +68,34 @@ def test_images_in_both_splits_are_found(photos):
     ]
 
 
+def test_images_in_both_splits_are_found_whatever_class_has_their_name_too(tmp_path):
+    contents = {"train": (b"one", b"two", b"three"), "val": (b"six", b"one", b"twelve")}
+    for split, files in contents.items():
+        for number, content in enumerate(files):
+            file = tmp_path / split / f"class{number}" / "0.png"
+            file.parent.mkdir(parents=True)
+            file.write_bytes(content)
+    train, test = open_folder(tmp_path), open_folder(tmp_path, "eval")
+    (text,) = checks._shared_problems(train, test)
+    assert text.startswith("1 images are in the training and in the evaluation data (class0/0.png)")
+
+
+def test_only_files_of_one_name_and_size_are_read_each_once(tmp_path, monkeypatch):
+    sizes = {"train": (1, 2, 2, 3), "val": (2, 2, 4, 5)}
+    for split, files in sizes.items():
+        for number, size in enumerate(files):
+            file = tmp_path / split / f"class{number}" / "0.png"
+            file.parent.mkdir(parents=True)
+            file.write_bytes(f"{split[0]}{number}".encode() * size)
+    train, test = open_folder(tmp_path), open_folder(tmp_path, "eval")
+    read, opened = checks._content, []
+    monkeypatch.setattr(checks, "_content", lambda file: opened.append(file) or read(file))
+    assert checks._shared_problems(train, test) == []
+    assert sorted(str(file.relative_to(tmp_path)) for file in opened) == [
+        *("train/class1/0.png", "train/class2/0.png", "val/class0/0.png", "val/class1/0.png"),
+    ]
+
+
 def test_a_request_reports_them(photos):
     shutil.copy(photos / "train/class1/train003.JPEG", photos / "val/class1/train003.JPEG")
     config = configuration.default_config()
