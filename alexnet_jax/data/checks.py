@@ -10,7 +10,7 @@ from alexnet_jax.data.broken import describe
 from alexnet_jax.data.sources.base import InMemory, Source
 from alexnet_jax.data.sources.folder import FolderSource
 
-SAMPLES = 8  # images tried in each split; one that decodes is enough
+SAMPLES = 8  # examples tried in each split; one image that decodes is enough
 LISTED = 3
 
 
@@ -24,9 +24,7 @@ def find_problems(sources: dict[str, Source]) -> list[str]:
     """
     if empty := [split for split, source in sources.items() if not len(source)]:
         return [f"there are no {split} examples; name a split that has some." for split in empty]
-    problems = [
-        text for split, source in sources.items() for text in _label_problems(split, source)
-    ]
+    problems = [text for split, source in sources.items() for text in label_problems(split, source)]
     problems += [
         text for split, source in sources.items() for text in _sample_problems(split, source)
     ]
@@ -42,26 +40,47 @@ def class_counts(source: Source) -> np.ndarray | None:
     return None if labels is None else np.bincount(labels, minlength=source.num_classes)
 
 
-def _label_problems(split: str, source: Source) -> list[str]:
-    labels = getattr(source, "labels", None)
+def label_problems(split: str, source: Source) -> list[str]:
+    """Returns a sentence where labels are out of range: of all that are known, else of a few examples."""
+    labels, places = getattr(source, "labels", None), None
+    tried, advice = "", "Mend the labels."
     if labels is None:
-        return []
+        places, labels = _sampled_labels(source)
+        tried, advice = " tried", "Mend the labels, or name a split that has some."
     wrong = np.flatnonzero((labels < 0) | (labels >= source.num_classes))
     if not len(wrong):
         return []
     first = int(wrong[0])
+    example = describe(source, first if places is None else places[first])
     return [
         (
-            f"{len(wrong)} of the {len(labels)} {split} labels are not in 0 to {source.num_classes - 1}; the first is "
-            f"{labels[first]}, of {describe(source, first)}. Mend the labels."
+            f"{len(wrong)} of the {len(labels)} {split} labels{tried} are not in 0 to {source.num_classes - 1}; the "
+            f"first is {labels[first]}, of {example}. {advice}"
         )
     ]
+
+
+def _sampled_labels(source: Source) -> tuple[list[int], np.ndarray]:
+    """Returns the places of a few examples and their labels; those that cannot be read are noted when they are met."""
+    places, labels = [], []
+    for place in _samples(source):
+        try:
+            labels.append(source[place]["label"])
+        except decode.UNREADABLE:
+            continue
+        places.append(place)
+    return places, np.array(labels, int)
+
+
+def _samples(source: Source) -> list[int]:
+    count = min(SAMPLES, len(source))
+    return np.linspace(0, len(source) - 1, count).astype(int).tolist()
 
 
 def _sample_problems(split: str, source: Source) -> list[str]:
     if isinstance(source, InMemory):
         return []
-    places = np.unique(np.linspace(0, len(source) - 1, SAMPLES).astype(int)).tolist()
+    places = _samples(source)
     reasons = []
     for place in places:
         try:

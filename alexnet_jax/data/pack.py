@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from alexnet_jax.data import decode
-from alexnet_jax.data.broken import BrokenImages
+from alexnet_jax.data.broken import BrokenImages, describe
+from alexnet_jax.data.checks import label_problems
 from alexnet_jax.data.sources.base import InMemory, Source
 from alexnet_jax.data.sources.packed import FORMAT, MANIFEST_FILE, files
 from alexnet_jax.errors import RequestError
@@ -71,8 +72,10 @@ def pack(request: Request, out: Path, progress: Callable[[int, int], None]) -> d
       The manifest.
 
     Raises:
-      RequestError: If ``out`` holds something else, or the disk is too small.
+      RequestError: If ``out`` holds something else, the disk is too small, or a label is out of range.
     """
+    if problems := [text for item in request.sources.items() for text in label_problems(*item)]:
+        raise RequestError(" ".join(problems))
     plan = _plan(request)
     _open_directory(out, plan)
     shards = list(_shards(plan))
@@ -207,14 +210,24 @@ def _load_rows(
     indices: range,
     pool: concurrent.futures.ThreadPoolExecutor,
 ) -> Iterator[tuple[Pixels, int, bool]]:
-    """Yields (pixels and shape, label, whether the image is the example's own) in order, decoded a chunk ahead."""
+    """Yields (pixels and shape, label, whether the image is the example's own) in order, decoded a chunk ahead.
+
+    Raises:
+      RequestError: If a label is out of range.
+    """
 
     def load_row(index: int) -> tuple[Pixels, int, bool]:
-        def load_place(place: int) -> tuple[Pixels, int, bool]:
+        def load_place(place: int) -> tuple[Pixels, int, int]:
             example = source[place]
-            return load(example["image"]), example["label"], place == index
+            return load(example["image"]), example["label"], place
 
-        return broken.first_readable(source, index, load_place)
+        pixels, label, place = broken.first_readable(source, index, load_place)
+        if not 0 <= label < source.num_classes:
+            raise RequestError(
+                f"{describe(source, place)}, has the label {label}, which is not in 0 to {source.num_classes - 1}; "
+                "mend it and pack again."
+            )
+        return pixels, label, place == index
 
     ahead: list[Any] = []
     for start in range(0, len(indices), CHUNK):

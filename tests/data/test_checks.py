@@ -5,8 +5,11 @@ import pytest
 
 from alexnet_jax import config as configuration
 from alexnet_jax.data import checks
-from alexnet_jax.data.sources.base import ArraySource
+from alexnet_jax.data.sources import tfds
+from alexnet_jax.data.sources.base import ArraySource, SourceSettings
 from alexnet_jax.train import experiment
+from tests.data.array_records import write_dataset
+from tests.data.photos import jpeg
 from tests.data.test_broken import open_folder, write_folder
 
 
@@ -31,6 +34,20 @@ def test_labels_out_of_range_are_found():
     assert checks.find_problems({"train": good, "eval": bad}) == [
         "2 of the 4 eval labels are not in 0 to 1; the first is 2, of example 1. Mend the labels."
     ]
+
+
+def test_labels_of_encoded_examples_are_tried(tmp_path):
+    """As of TFDS's imagenet2012, whose test split has the label -1 throughout."""
+    splits = {"train": [(jpeg(i), i % 2) for i in range(4)], "test": [(jpeg(9), -1)] * 9}
+    directory = write_dataset(tmp_path, splits)
+    settings = SourceSettings(str(directory), 32, 2, 1, 0)
+    sources = {split: tfds.open_split(settings, split) for split in ("train", "eval")}
+    assert checks.find_problems({"train": sources["train"], "eval": sources["train"]}) == []
+    (text,) = checks.find_problems(sources)
+    assert text.startswith(
+        "8 of the 8 eval labels tried are not in 0 to 1; the first is -1, of photos/1.0.0 test, example 0, photo"
+    )
+    assert text.endswith(".jpg. Mend the labels, or name a split that has some.")
 
 
 def test_a_split_without_examples_is_found(photos):

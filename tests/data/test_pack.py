@@ -292,6 +292,25 @@ def test_tfds_copies_are_packed(tmp_path, file_format):
     assert got == sorted(expected)
 
 
+def test_a_split_without_labels_is_not_packed(tmp_path, capsys):
+    splits = {"train": [(jpeg(i), i % 2) for i in range(5)], "test": [(jpeg(9), -1)] * 3}
+    write_dataset(tmp_path, splits)
+    assert _pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 2
+    assert "3 of the 3 eval labels tried are not in 0 to 1; the first" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_label_is_looked_at(tmp_path, capsys):
+    """The one that is wrong is none of those tried at the start."""
+    train = [(jpeg(i % 4, 40, 30), 7 if i == 1 else 0) for i in range(20)]
+    write_dataset(tmp_path, {"train": train, "test": train[:1]}, shards=1)
+    assert _pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "photos/1.0.0 train, example 1, photo1.jpg, has the label 7, which is not in 0 to 1; mend it and pack again."
+    )
+    assert not list((tmp_path / "out").glob("*.bin"))
+
+
 def test_the_fingerprint_follows_the_pixels(photos, whole, tmp_path):
     assert _pack(f"folder:{photos}", tmp_path / "other", "--size=60") == 0
     prints = {
