@@ -1,14 +1,17 @@
 """TensorFlow Datasets in ArrayRecord files, their images left encoded; reading needs no TensorFlow."""
 
 import concurrent.futures
+import errno
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
-from alexnet_jax.data.decode import open_image
+from alexnet_jax.data.decode import UNREADABLE, open_image
 from alexnet_jax.data.fingerprint import digest
 from alexnet_jax.data.sources.base import ArraySource, Example, Source, SourceSettings
 from alexnet_jax.data.sources.tfrecord import TfrecordFiles
@@ -26,15 +29,16 @@ PREPARE = "bash scripts/prepare_tfds.sh"
 class TfdsSource:
     """One split of a TFDS data set, each image as the bytes of its file."""
 
-    def __init__(self, builder: Any, split: str, examples: Any):
+    def __init__(self, builder: Any, split: str, open_examples: Callable[[], Any]):
         """Wraps examples that TFDS reads.
 
         Args:
           builder: TFDS's, of the prepared data set.
           split: In TFDS's notation.
-          examples: A sequence of dicts, each with its image left encoded.
+          open_examples: Returns a sequence of dicts, each with its image left encoded.
         """
-        self._info, self._split, self._examples = builder.info, split, examples
+        self._info, self._split, self._open = builder.info, split, open_examples
+        self._examples = open_examples()
         self._image, self._label = _keys(builder.info)
         self.class_names = tuple(builder.info.features[self._label].names)
 
@@ -47,14 +51,43 @@ class TfdsSource:
         return len(self._examples)
 
     def __getitem__(self, index: int) -> Example:
-        example = self._examples[index]
+        example = self._read(index)
         return {"image": example[self._image], "label": int(example[self._label])}
 
+    def _read(self, index: int) -> dict[str, Any]:
+        """Returns an example as TFDS has it.
+
+        Raises:
+          OSError: If it cannot be read. array_record says so with a RuntimeError, whatever the cause, which only its
+            text tells.
+        """
+        try:
+            return self._read_twice(index)
+        except (RuntimeError, DecodeError) as error:
+            gone = os.strerror(errno.ENOENT) in str(error)
+            raise OSError(errno.ENOENT if gone else errno.EIO, str(error)) from error
+
+    def _read_twice(self, index: int) -> dict[str, Any]:
+        """Returns an example; where it cannot be read, of files opened anew.
+
+        A reader of array_record that could not open its file for a moment stays so.
+        """
+        try:
+            return self._examples[index]
+        except RuntimeError:
+            again = self._open()
+            example = again[index]
+            self._examples = again
+            return example
+
     def describe(self, index: int) -> str:
-        """Returns the place of an example and, where it is recorded, its file's name."""
+        """Returns the place of an example and, where it is recorded and can be read, its file's name."""
         place = f"{self._info.full_name} {self._split}, example {index}"
-        name = self._examples[index].get("file_name")
-        return f"{place}, {name.decode()}" if name else place
+        try:
+            name = self._read(index).get("file_name")
+            return f"{place}, {name.decode()}" if name else place
+        except UNREADABLE:  # of which an example is described, most often
+            return place
 
     def fingerprint(self) -> str:
         """Returns a digest of the data set's name and version, the split and the sizes of its shards."""
@@ -79,8 +112,11 @@ def open_split(settings: SourceSettings, split: str) -> Source:
         )
     _allow_open_files(builder.info.splits[name].num_shards)
     skip = _skip_decoding(builder.info)
-    examples = builder.as_data_source(name, decoders=skip)
-    return _decoded_if_small(builder, TfdsSource(builder, name, examples))
+
+    def open_examples() -> Any:
+        return builder.as_data_source(name, decoders=skip)
+
+    return _decoded_if_small(builder, TfdsSource(builder, name, open_examples))
 
 
 def open_for_packing(settings: SourceSettings, split: str) -> Source:
@@ -99,7 +135,9 @@ def open_for_packing(settings: SourceSettings, split: str) -> Source:
     def parse(record: bytes) -> dict[str, Any]:
         return features.deserialize_example_np(record, decoders=skip)
 
-    return _decoded_if_small(builder, TfdsSource(builder, name, _Deserialized(records, parse)))
+    return _decoded_if_small(
+        builder, TfdsSource(builder, name, lambda: _Deserialized(records, parse))
+    )
 
 
 class _Deserialized:
@@ -201,8 +239,13 @@ def _decoded_if_small(builder: Any, source: TfdsSource) -> Source:
     labels = np.empty(len(source), np.int32)
 
     def load(index: int) -> None:
-        example = source[index]
-        images[index] = np.asarray(open_image(example["image"]))
+        try:
+            example = source[index]
+            images[index] = np.asarray(open_image(example["image"]))
+        except UNREADABLE as error:
+            raise RequestError(
+                f"{source.describe(index)}, cannot be read ({error}); copy or prepare the data set again."
+            ) from error
         labels[index] = example["label"]
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
