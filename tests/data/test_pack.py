@@ -19,12 +19,12 @@ from alexnet_jax import __main__ as door
 from alexnet_jax import config as configuration
 from alexnet_jax.data import decode
 from alexnet_jax.data import pack as packing
-from alexnet_jax.data.sources import packed
+from alexnet_jax.data.sources import packed, tfds
 from alexnet_jax.data.sources.base import SourceSettings
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import experiment, loop, parts
 from tests.data.array_records import write_dataset
-from tests.data.photos import encode, jpeg, truncated
+from tests.data.photos import encode, jpeg, photo, truncated
 from tests.data.test_broken import open_folder, write_folder
 
 ROOT = Path(alexnet_jax.__file__).parents[1]
@@ -290,6 +290,17 @@ def test_tfds_copies_are_packed(tmp_path, file_format):
     view = decode.squash(48, 48)
     expected = [(view(data, None).tobytes(), label) for data, label in splits["train"]]
     assert got == sorted(expected)
+
+
+def test_tfds_copies_of_which_one_split_fits_in_memory_are_packed(tmp_path, monkeypatch):
+    pngs = [(encode(photo(i, 32, 32), "PNG"), i % 2) for i in range(8)]
+    splits = {"train": pngs[:2], "test": pngs[2:]}
+    directory = write_dataset(tmp_path / "small", splits, shape=(32, 32, 3), shards=1)
+    monkeypatch.setattr(tfds, "IN_MEMORY_BYTES", 5 * 32 * 32 * 3)
+    assert _pack(f"tfds:@{directory}", tmp_path / "out", "--size=40") == 0
+    source = _open(tmp_path / "out", "eval", "squash")
+    expected = decode.squash(40, 40)(pngs[2][0], np.random.default_rng(0))
+    np.testing.assert_array_equal(source[0]["image"], expected)
 
 
 def test_a_split_without_labels_is_not_packed(tmp_path, capsys):

@@ -18,7 +18,7 @@ import pytest
 import alexnet_jax
 from alexnet_jax.data import decode, prepare
 from alexnet_jax.data.sources import SOURCES, folder, tfds
-from alexnet_jax.data.sources.base import ArraySource, SourceSettings
+from alexnet_jax.data.sources.base import ArraySource, InMemory, SourceSettings
 from alexnet_jax.errors import RequestError
 from tests.data import archives
 from tests.data.array_records import write_dataset
@@ -99,6 +99,24 @@ def test_small_images_of_one_size_are_decoded_at_the_start(tmp_path):
     images, labels = source.gather(np.arange(6))
     np.testing.assert_array_equal(images, [np.asarray(photo(i, 32, 32)) for i in range(6)])
     assert labels.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Images of one size: six to train on, two to evaluate with."""
+    pngs = [(encode(photo(i, 32, 32), "PNG"), i % 2) for i in range(8)]
+    splits = {"train": pngs[:6], "test": pngs[6:]}
+    return write_dataset(tmp_path_factory.mktemp("small"), splits, shape=(32, 32, 3), shards=1)
+
+
+@pytest.mark.parametrize("changes", [{}, {"train_split": "test", "eval_split": "train"}])
+@pytest.mark.parametrize("images_in_memory", [1, 2, 5, 6, 7, 8])
+def test_both_splits_are_arrays_or_neither_is(small, monkeypatch, images_in_memory, changes):
+    monkeypatch.setattr(tfds, "IN_MEMORY_BYTES", images_in_memory * 32 * 32 * 3)
+    for opened in (tfds.open_split, tfds.open_for_packing):
+        sources = [opened(settings(small, **changes), split) for split in ("train", "eval")]
+        kinds = {isinstance(source, InMemory) for source in sources}
+        assert kinds == {images_in_memory == 8}
 
 
 def test_a_missing_data_set_says_how_to_prepare_it(tmp_path):
