@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from alexnet_jax.backend.capabilities import is_cpu
 from alexnet_jax.config import default_config, validate
 from alexnet_jax.data.sources import SOURCES
 from alexnet_jax.data.sources.folder import FolderSource
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import Fault, RequestError
 from alexnet_jax.model.formulations import FORMULATIONS
 from alexnet_jax.model.variants import get_variant, variants
 from alexnet_jax.train import (
@@ -36,6 +37,13 @@ STEP_EXAMPLE = "example: python -m alexnet_jax benchmark step --parallelism hybr
 INPUT_EXAMPLE = "example: python -m alexnet_jax benchmark input --source folder --path DIR"
 ALL_EXAMPLE = "example: python -m alexnet_jax benchmark all --source packed --path DIR"
 ENDLESS_EPOCHS = 10_000  # measuring ends with the time, not with the data
+
+# What no setting of a configuration stands for: the others are checked with it.
+NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "steps": ("at least 1", lambda value: value >= 1),
+    "devices": ("at least 1", lambda value: value >= 1),
+    "seconds": ("a number above 0", lambda value: 0 < value < math.inf),
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -69,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     for kind in (step_only, input_only, both):
         kind.add_argument("--json", action="store_true", help="for programs")
     options = parser.parse_args(arguments)
+    _refuse(_number_faults(options))
     figures, notes = KINDS[options.kind](options)
     print(json.dumps(figures) if options.json else "\n".join([_table(figures), *notes]))
     return 0
@@ -212,7 +221,15 @@ def _input_run(
     return experiment.build(config, sources, devices), parts.build_transform(config, sources)
 
 
-def _refuse(faults: Sequence[Any]) -> None:
+def _number_faults(options: argparse.Namespace) -> list[Fault]:
+    return [
+        Fault(name, f"--{name}={value} is not possible; use {NUMBERS[name][0]}.")
+        for name, value in vars(options).items()
+        if name in NUMBERS and value is not None and not NUMBERS[name][1](value)
+    ]
+
+
+def _refuse(faults: Sequence[Fault]) -> None:
     if faults:
         raise RequestError("\n".join(fault.text for fault in faults))
 

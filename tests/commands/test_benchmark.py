@@ -49,6 +49,24 @@ def test_bad_requests(capsys, options, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("kind", "option", "rule"),
+    [
+        ("step", "--steps=0", "at least 1"),
+        ("all", "--steps=0", "at least 1"),
+        ("all", "--steps=-2", "at least 1"),
+        ("step", "--devices=0", "at least 1"),
+        ("step", "--devices=-1", "at least 1"),
+        ("input", "--seconds=0.0", "a number above 0"),
+        ("input", "--seconds=nan", "a number above 0"),
+        ("all", "--seconds=inf", "a number above 0"),
+    ],
+)
+def test_impossible_numbers_are_refused_before_anything_is_measured(capsys, kind, option, rule):
+    assert main(["benchmark", kind, option, *(["--path=nowhere"] if kind != "step" else [])]) == 2
+    assert capsys.readouterr().err == f"{option} is not possible; use {rule}.\n"
+
+
 def test_as_many_cpu_devices_as_asked_for():
     """In a process of its own: devices are counted before JAX starts."""
     command = [sys.executable, "-m", "alexnet_jax", "benchmark", "step", "--variant", "cifar32"]
