@@ -68,6 +68,11 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError(
             f"--size={options.size} and --shard-mebibytes={options.shard_mebibytes} must be at least 1."
         )
+    if options.num_threads < 0 or not 0 <= options.max_broken_fraction <= 1:
+        raise RequestError(
+            f"--num-threads={options.num_threads} must be at least 0, and "
+            f"--max-broken-fraction={options.max_broken_fraction} a number in [0, 1]."
+        )
     request = Request(
         name=options.source,
         sources=_open(options),

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -138,7 +139,7 @@ def _plan(request: Request) -> dict[str, Any]:
                 "examples": len(source),
                 "image_shape": shape,
                 "reshaped": split == "train" and not isinstance(source, InMemory),
-                "shard_examples": max(1, request.shard_bytes // int(np.prod(shape))),
+                "shard_examples": max(1, request.shard_bytes // math.prod(shape)),
             }
     return {
         "format": FORMAT,
@@ -184,7 +185,7 @@ def _shards(plan: dict[str, Any]) -> Iterator[tuple[str, str, int, int]]:
 
 
 def _check_space(out: Path, plan: dict[str, Any], missing: list[tuple[str, str, int, int]]) -> None:
-    sizes = {name: int(np.prod(view["image_shape"])) for name, view in plan["views"].items()}
+    sizes = {name: math.prod(view["image_shape"]) for name, view in plan["views"].items()}
     needed = sum((stop - start) * sizes[view] for view, _, start, stop in missing)
     free = shutil.disk_usage(out).free
     if needed + SPARE_BYTES > free:

@@ -233,10 +233,23 @@ def test_requests_that_make_no_sense(tmp_path, capsys):
             "SOURCE='zip:x' is unknown; it begins with folder, tfds, cifar10_binary, digits",
         ),
         (["digits", out, "--size=0"], "--size=0 and --shard-mebibytes=1024 must be at least 1"),
+        (["digits", out, "--num-threads=-1"], "--num-threads=-1 must be at least 0"),
+        (
+            ["digits", out, "--max-broken-fraction=nan"],
+            "--max-broken-fraction=nan a number in [0, 1]",
+        ),
+        (["digits", out, "--max-broken-fraction=-1"], "fraction=-1.0 a number in [0, 1]"),
         (["--verify", out], "is no packed data set: it has no manifest.json"),
     ]:
         assert door.main(["pack", *arguments]) == 2
         assert text in capsys.readouterr().err
+    assert not Path(out).exists()
+
+
+def test_a_size_beyond_any_disk_is_refused(photos, tmp_path, capsys):
+    """Its bytes do not fit 64 bits, so NumPy's product of the shape was negative."""
+    assert _pack(f"folder:{photos}", tmp_path / "out", f"--size={2**31}") == 2
+    assert "GB more and the disk has" in capsys.readouterr().err
 
 
 def test_damaged_packed_data_are_noticed_at_the_start(whole, tmp_path):
