@@ -25,7 +25,13 @@ from alexnet_jax.data import decode
 from alexnet_jax.data.broken import BrokenImages, describe
 from alexnet_jax.data.checks import label_problems
 from alexnet_jax.data.sources.base import InMemory, Source
-from alexnet_jax.data.sources.packed import FORMAT, MANIFEST_FILE, files
+from alexnet_jax.data.sources.packed import (
+    FORMAT,
+    MANIFEST_FILE,
+    files,
+    read_manifest,
+    refuse_damaged,
+)
 from alexnet_jax.errors import RequestError
 
 PLAN_FILE = "plan.json"  # what is being packed; there while it is
@@ -110,15 +116,21 @@ def pack(request: Request, out: Path, progress: Callable[[int, int], None]) -> d
 
 
 def verify(out: Path, manifest: dict[str, Any]) -> list[str]:
-    """Returns a line for each file whose size or checksum is not the manifest's."""
+    """Returns a line for each file whose size or checksum is not the manifest's.
+
+    Raises:
+      RequestError: If the manifest is damaged.
+    """
+    with refuse_damaged(out / MANIFEST_FILE):
+        said = {name: (file["bytes"], file["sha256"]) for name, file in files(manifest).items()}
     wrong = []
-    for name, file in files(manifest).items():
+    for name, (size, checksum) in said.items():
         path = out / name
         if not path.is_file():
             wrong.append(f"{path} is missing")
-        elif path.stat().st_size != file["bytes"]:
-            wrong.append(f"{path} has {path.stat().st_size} bytes, not {file['bytes']}")
-        elif _sha256(path) != file["sha256"]:
+        elif path.stat().st_size != size:
+            wrong.append(f"{path} has {path.stat().st_size} bytes, not {size}")
+        elif _sha256(path) != checksum:
             wrong.append(f"{path} has another checksum than when it was packed")
     return wrong
 
@@ -155,7 +167,7 @@ def _plan(request: Request) -> dict[str, Any]:
 def _open_directory(out: Path, plan: dict[str, Any]) -> None:
     """Makes the directory, or checks that it holds a part of just this plan."""
     if (out / MANIFEST_FILE).is_file():
-        _tidy(out, json.loads((out / MANIFEST_FILE).read_text()))
+        _tidy(out, read_manifest(out))
         raise RequestError(
             f"{out} holds a packed data set already; it is not overwritten. Remove it or choose another directory; "
             f"to check it: python -m alexnet_jax pack --verify {out}"
@@ -166,8 +178,10 @@ def _open_directory(out: Path, plan: dict[str, Any]) -> None:
         raise RequestError(f"{out} exists and is no packed data set; choose another directory.")
     out.mkdir(parents=True, exist_ok=True)
     if (out / PLAN_FILE).is_file():
-        before = json.loads((out / PLAN_FILE).read_text())
-        if differences := [key for key in plan if before[key] != plan[key]]:
+        with refuse_damaged(out / PLAN_FILE):
+            before = json.loads((out / PLAN_FILE).read_text())
+            differences = [key for key in plan if before[key] != plan[key]]
+        if differences:
             raise RequestError(
                 f"{out} holds a part of another packing ({', '.join(differences)} differ); ask for the same again to "
                 "finish it, or remove it, or choose another directory."
@@ -307,8 +321,10 @@ def _write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
 
 def _tidy(out: Path, manifest: dict[str, Any]) -> None:
     """Removes what was only needed to go on after an interruption."""
-    for shard in (shard for view in manifest["views"].values() for shard in view["shards"]):
-        (out / shard["file"]).with_suffix(".json").unlink(missing_ok=True)
+    with refuse_damaged(out / MANIFEST_FILE):
+        names = [name for name in files(manifest) if name.endswith(".bin")]
+    for name in names:
+        (out / name).with_suffix(".json").unlink(missing_ok=True)
     (out / PLAN_FILE).unlink(missing_ok=True)
 
 

@@ -216,6 +216,35 @@ def test_a_part_of_another_packing_is_not_continued(photos, tmp_path, capsys):
     assert "holds a part of another packing (size, views differ)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b'{"format": 1}', b'{"format": 1, "views": {"train": {}}}', b"\xff" * 20],
+)
+def test_a_damaged_manifest_or_plan_is_named(photos, tmp_path, capsys, content):
+    for name, arguments in [
+        ("manifest.json", ("--verify",)),
+        ("manifest.json", (f"folder:{photos}",)),
+        ("plan.json", (f"folder:{photos}",)),
+    ]:
+        out = tmp_path / f"{name}-{len(arguments[0])}"
+        out.mkdir()
+        (out / name).write_bytes(content)
+        assert door.main(["pack", *arguments, str(out)]) == 2
+        assert f"{out / name} is damaged (" in capsys.readouterr().err
+
+
+def test_what_a_manifest_says_lies_elsewhere_stays(photos, whole, tmp_path, capsys):
+    """A finished directory is tidied: of the files beside the manifest, and of no others."""
+    manifest = json.loads((whole / "manifest.json").read_text())
+    manifest["views"]["train"]["shards"][0]["file"] = "../mine.bin"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "mine.json").write_text("")
+    assert _pack(f"folder:{photos}", tmp_path / "out") == 2
+    assert "'../mine.bin' is not the name of a file beside it" in capsys.readouterr().err
+    assert (tmp_path / "mine.json").exists()
+
+
 def test_a_full_disk_is_noticed_first(photos, tmp_path, monkeypatch, capsys):
     usage = shutil.disk_usage(tmp_path)._replace(free=2**28 + 500_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)

@@ -1,8 +1,10 @@
 """Packed data sets: images decoded once, in memory-mapped files of uint8 pixels. ``data/pack.py`` writes them."""
 
 import concurrent.futures
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,30 +93,34 @@ def open_split(settings: SourceSettings, split: str) -> PackedSource:
     """
     root = Path(settings.path)
     manifest = read_manifest(root)
-    try:
+    with refuse_damaged(root / MANIFEST_FILE):
         source = _open_view(root, manifest, split, settings.eval_protocol)
         _check(source)
-    except RequestError:
-        raise
-    except _DAMAGED as error:
-        raise RequestError(
-            f"{root / MANIFEST_FILE} is damaged ({type(error).__name__}: {error}). Copy it again, or pack again into "
-            "another directory."
-        ) from error
     return source
 
 
-# What a manifest with a missing or odd value makes Python and NumPy raise.
+# What a JSON file with a missing or odd value makes Python and NumPy raise.
 _DAMAGED = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError),
     *(OverflowError, RecursionError, OSError, MemoryError, EOFError),
 )
 
 
+@contextlib.contextmanager
+def refuse_damaged(file: Path) -> Iterator[None]:
+    """Raises what ``file``'s odd contents lead to as a RequestError that names it."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except _DAMAGED as error:
+        raise RequestError(
+            f"{file} is damaged ({type(error).__name__}: {error}). Copy it again, or pack again into another directory."
+        ) from error
+
+
 def _open_view(root: Path, manifest: dict[str, Any], split: str, protocol: str) -> PackedSource:
     for name, file in files(manifest).items():
-        if name != Path(name).name:
-            raise ValueError(f"{name!r} is not the name of a file beside it")
         size = (root / name).stat().st_size if (root / name).is_file() else None
         if size != file["bytes"]:
             raise RequestError(
@@ -152,24 +158,27 @@ def read_manifest(root: Path) -> dict[str, Any]:
             f"data.path={str(root)!r} is no packed data set: it has no {MANIFEST_FILE}. Make one, or finish one that "
             "was interrupted: python -m alexnet_jax pack SOURCE OUT."
         )
-    try:
+    with refuse_damaged(file):
         manifest = json.loads(file.read_bytes())
         found = manifest["format"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise RequestError(
-            f"{file} is damaged ({type(error).__name__}: {error}). Copy it again, or pack again into another directory."
-        ) from error
     if found != FORMAT:
         raise RequestError(f"{file} is of format {found}, this version reads {FORMAT}; pack again.")
     return manifest
 
 
 def files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the size ("bytes") and checksum ("sha256") of every file, by its name."""
+    """Returns the size ("bytes") and checksum ("sha256") of every file, by its name.
+
+    Of a damaged manifest it raises any of what ``refuse_damaged`` is for.
+    """
     views = manifest["views"].values()
-    return {
+    found = {
         file["file"]: file
         for view in views
         for file in (*view["shards"], view["labels"], view["shapes"])
         if file is not None
     }
+    for name in found:
+        if name != Path(name).name:
+            raise ValueError(f"{name!r} is not the name of a file beside it")
+    return found
