@@ -43,7 +43,6 @@ CHOICES: dict[str, Iterable[str]] = {
 }
 
 AT_LEAST: dict[str, float] = {
-    "seed": 0,
     "batch_size": 1,
     "num_epochs": 1,
     "log_every_steps": 1,
@@ -90,6 +89,8 @@ FRACTIONS = (  # in [0, 1)
 
 
 RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    # JAX draws from the low 32 bits alone: beyond them two seeds would begin with the same weights.
+    ("seed", "a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
     ("health.rollback_factor", "a number in (0, 1]", lambda v: 0 < v <= 1),
     ("augment.flip_probability", "a number in [0, 1]", lambda v: 0 <= v <= 1),
     ("data.max_broken_fraction", "a number in [0, 1]", lambda v: 0 <= v <= 1),
