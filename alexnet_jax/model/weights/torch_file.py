@@ -88,7 +88,9 @@ def read_legacy(path: Path) -> Stored:
         file.seek(head.tell())
         match pickles:
             case [magic, protocol, {"little_endian": True}, value, [*keys]] if (
-                magic == LEGACY_MAGIC and protocol == LEGACY_PROTOCOL
+                magic == LEGACY_MAGIC
+                and protocol == LEGACY_PROTOCOL
+                and all(isinstance(key, str) for key in keys)
             ):
                 places = _legacy_places(path, file, value, keys)
             case _:

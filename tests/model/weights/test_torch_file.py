@@ -56,9 +56,10 @@ def write_zip(path, content, storages=(), **options):
     return path
 
 
-def write_legacy(path, content, storages=()):
+def write_legacy(path, content, storages=(), keys=None):
+    keys = [*dict(storages)] if keys is None else keys
     parts = [pickle.dumps(value, 2) for value in (torch_file.LEGACY_MAGIC, 1001)]
-    parts += [pickle.dumps({"little_endian": True}, 2), content, pickle.dumps([*dict(storages)], 2)]
+    parts += [pickle.dumps({"little_endian": True}, 2), content, pickle.dumps(keys, 2)]
     for data in dict(storages).values():
         parts += [struct.pack("<q", len(data) // 4), data]
     path.write_bytes(b"".join(parts))
@@ -164,6 +165,13 @@ def test_a_tensor(write, tmp_path):
 def test_a_tensor_of_numbers_that_are_not_there_is_refused(write, changes, tmp_path):
     file = write(tmp_path / "bad.pth", tensor(**changes), THREE)
     with pytest.raises(RequestError, match="reaches beyond|ends early|holds more than arrays"):
+        files.read(file)
+
+
+@pytest.mark.parametrize("key", [["0"], {"0": 1}, 0, None], ids=repr)
+def test_a_storage_whose_name_is_no_text_is_refused(key, tmp_path):
+    file = write_legacy(tmp_path / "bad.pth", tensor(), THREE, keys=[key])
+    with pytest.raises(RequestError, match="is not a sound PyTorch file: its beginning is not"):
         files.read(file)
 
 
