@@ -13,6 +13,7 @@ from rich.table import Table
 
 from alexnet_jax.backend.activate import choose
 from alexnet_jax.backend.doctor import Report, examine
+from alexnet_jax.errors import RequestError
 
 EXAMPLE = "example: python -m alexnet_jax doctor --backend ascend --library plugin.so"
 CATALOGUES = ("alexnet_jax.backend.checks", "alexnet_jax.train.device_checks")
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
         help="only checks with this in their name, e.g. 'max pool'; may be given several times",
     )
     options = parser.parse_args(arguments)
+    if options.json not in (None, "-"):
+        _refuse_unwritable(Path(options.json))
     report = examine(choose(options.backend, options.library), CATALOGUES, options.only)
     if options.json:
         values = dataclasses.asdict(report) | {
@@ -48,6 +51,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.json != "-":
         _print(report)
     return 1 if report.failures else 0
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Raises RequestError where the report could not be written after minutes of checks."""
+    if not file.parent.is_dir():
+        raise RequestError(f"--json={file}: there is no directory {file.parent}; make it first.")
+    if file.is_dir():
+        raise RequestError(f"--json={file} is a directory; name a file in it.")
 
 
 def _print(report: Report) -> None:

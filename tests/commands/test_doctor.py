@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
+from alexnet_jax.__main__ import main
 from alexnet_jax.backend.checks import CHECKS
+from alexnet_jax.commands import doctor
 from tests.backend import plugin
 
 
@@ -92,6 +96,19 @@ def test_chosen_checks_are_no_verdict_on_the_whole(tmp_path):
     assert report["verdict"] == "1 chosen checks ran, and nothing that training needs failed"
     none = _doctor(tmp_path, "--only=teleport", **variables)
     assert (none.returncode, none.stderr) == (2, "no check's name has 'teleport' in it.\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("nowhere/report.json", "there is no directory {0}/nowhere; make it first."),
+        ("", "is a directory; name a file in it."),
+    ],
+)
+def test_where_it_cannot_write_it_does_not_begin(tmp_path, monkeypatch, capsys, file, message):
+    monkeypatch.setattr(doctor, "examine", lambda *_: pytest.fail("it was examined"))
+    assert main(["doctor", "--json", str(tmp_path / file)]) == 2
+    assert message.format(tmp_path) in capsys.readouterr().err
 
 
 def test_a_backend_that_does_not_start(tmp_path):
