@@ -1,6 +1,17 @@
+import json
+from pathlib import Path
+
 import pytest
 
-from alexnet_jax.config import default_config, get, load, override, switches, validate
+from alexnet_jax.config import (
+    default_config,
+    from_json,
+    get,
+    load,
+    override,
+    switches,
+    validate,
+)
 from alexnet_jax.config import rules as rules_module
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.variants import get_variant
@@ -219,6 +230,36 @@ class TestLoad:
             RequestError, match="--config='configs/imagnet.py': there is no such file"
         ):
             load("configs/imagnet.py")
+
+
+CONFIG_FILE = Path("run/config.json")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": "x"}, "seed is 'x', not a whole number"),
+        ({"seed": {"a": 1}}, "seed is {'a': 1}, not a whole number"),
+        ({"data": {"image_size": 1.5}}, "data.image_size is 1.5, not a whole number"),
+        ({"data": {"mean": 5}}, "data.mean is 5, not a tuple of numbers"),
+        ({"model": {"variant": ["cifar32"]}}, "model.variant is ['cifar32'], not text"),
+        ({"optimizer": {"nesterov": 1}}, "optimizer.nesterov is 1, not true or false"),
+        ({"model": 5}, "model is 5, not a section"),
+        ({"model": None}, "model is None, not a section"),
+    ],
+)
+def test_values_of_another_type_in_a_file_are_named(values, message):
+    with pytest.raises(RequestError) as raised:
+        from_json(values, CONFIG_FILE)
+    assert str(raised.value) == f"run/config.json is damaged: {message}; restore it, or run again."
+
+
+def test_what_was_written_is_read_again():
+    config = default_config()
+    config.optimizer.freeze, config.data.image_size = ("conv1",), 64
+    config.backend_options.nested = {"a": {"b": 1}}
+    again = from_json(json.loads(config.to_json()), CONFIG_FILE)
+    assert again.to_dict() == config.to_dict()
 
 
 def test_switches():

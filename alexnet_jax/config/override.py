@@ -57,7 +57,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
         section[name] = _PARSERS[kind](text)
     except _UNPARSABLE as error:
         raise RequestError(
-            f"--config.{key}={text!r} is not {_KIND_NAMES[kind]} (the default is {section[name]!r})."
+            f"--config.{key}={text!r} is not {KIND_NAMES[kind]} (the default is {section[name]!r})."
         ) from error
 
 
@@ -90,7 +90,7 @@ _PARSERS: dict[type, Callable[[str], Any]] = {
     str: str,
     tuple: _parse_tuple,
 }
-_KIND_NAMES = {
+KIND_NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alexnet_jax.config.defaults import default_config
+from alexnet_jax.config.override import KIND_NAMES
 from alexnet_jax.errors import RequestError
 
 
@@ -73,24 +74,37 @@ def smoke(config: ConfigDict) -> None:
     config.published = default_config().published  # of other images
 
 
-def from_json(values: Mapping[str, Any]) -> ConfigDict:
-    """Returns the configuration that was written as JSON, e.g. a run's ``config.json``.
+def from_json(values: Mapping[str, Any], file: Path) -> ConfigDict:
+    """Returns the configuration that was written as JSON.
 
     Settings that it lacks, as an older version did, take their defaults.
 
+    Args:
+      values: What the file holds.
+      file: Where they were read, e.g. a run's ``config.json``; named in errors.
+
     Raises:
-      RequestError: If it has a setting that there is not.
+      RequestError: If it has a setting that there is not, or a value of another type than the setting's.
     """
     config = default_config()
-    _fill(config, values, "")
+    _fill(config, values, "", file)
     return config
 
 
-def _fill(section: ConfigDict, values: Mapping[str, Any], prefix: str) -> None:
+def _fill(section: ConfigDict, values: Mapping[str, Any], prefix: str, file: Path) -> None:
     for name, value in values.items():
         if section.is_locked and name not in section:
             raise RequestError(f"{prefix}{name} is no setting of this version of alexnet_jax.")
-        if isinstance(value, dict):
-            _fill(section[name], value, f"{prefix}{name}.")
-        else:
+        kind: Any = section.get_type(name) if name in section else None
+        if kind is ConfigDict and isinstance(value, dict):
+            _fill(section[name], value, f"{prefix}{name}.", file)
+            continue
+        try:
+            if kind is ConfigDict:
+                raise TypeError(f"{value!r} is no section")
             section[name] = tuple(value) if isinstance(value, list) else value
+        except TypeError as error:
+            wanted = "a section" if kind is ConfigDict else KIND_NAMES[kind]
+            raise RequestError(
+                f"{file} is damaged: {prefix}{name} is {value!r}, not {wanted}; restore it, or run again."
+            ) from error

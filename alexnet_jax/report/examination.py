@@ -16,6 +16,7 @@ from alexnet_jax.report.records import Run
 from alexnet_jax.train import checkpoint, experiment
 from alexnet_jax.train.pictures import first_filters
 from alexnet_jax.train.predictions import Predictions, predict
+from alexnet_jax.train.writers import CONFIG_FILE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,9 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
     """
     missing: list[str] = []
     try:
-        config = _on_one_device(configuration.from_json(run.settings), run)
+        config = _on_one_device(
+            configuration.from_json(run.settings, run.workdir / CONFIG_FILE), run
+        )
         sources = _open(config, missing)
         built = experiment.build(config, sources or _made_up(config), [device])
     except RequestError as error:

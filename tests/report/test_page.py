@@ -158,3 +158,11 @@ def test_settings_of_another_version(bare):
     settings = json.loads((bare / "config.json").read_text())
     (bare / "config.json").write_text(json.dumps(settings | {"flux": 1}))
     assert "flux is no setting of this version of alexnet_jax" in _page_of(bare)
+
+
+def test_a_setting_of_another_type_is_named(bare):
+    settings = json.loads((bare / "config.json").read_text())
+    settings["optimizer"]["momentum"] = [0.9]
+    (bare / "config.json").write_text(json.dumps(settings))
+    page = _page_of(bare)
+    assert "config.json is damaged: optimizer.momentum is [0.9], not a number; restore it" in page

@@ -54,6 +54,8 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
         (None, "", "is no run: it has no config.json; name a directory that a run wrote to"),
         ("config.json", "{", "config.json is damaged"),
         ("config.json", "[]", "config.json is damaged: it holds no JSON object"),
+        ("config.json", "{}", "config.json is damaged: it has no model.variant and no model.num"),
+        ("config.json", '{"model": 5}', "config.json is damaged: it has no model.variant and no"),
     ],
 )
 def test_what_is_no_run_is_refused(tmp_path, capsys, name, content, message):
