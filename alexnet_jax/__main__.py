@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alexnet_jax import commands
 from alexnet_jax.backend import memory
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, RunError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RequestError as error:
         print(error, file=sys.stderr)
         return 2
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def _usage(names: list[str]) -> str:

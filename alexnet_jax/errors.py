@@ -12,10 +12,10 @@ class RequestError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on: no space to save to, numbers that are not finite.
+    """What fails though the request was right: no space to save to, numbers that are not finite, a wrong result.
 
-    Its text says what happened, at which step, and what to do. Commands print it without a traceback and exit with
-    status 1.
+    Its text says what happened, at which step of a run, and what to do. Commands print it without a traceback and
+    exit with status 1.
     """
 
 

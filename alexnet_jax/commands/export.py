@@ -1,6 +1,8 @@
 """Writes a model as one file to deploy: StableHLO, which JAX alone runs, or ONNX."""
 
 import argparse
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,14 +10,15 @@ import jax
 import numpy as np
 
 from alexnet_jax import library
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, RunError
 from alexnet_jax.model import onnx_graph, stablehlo
+from alexnet_jax.model.alexnet import AlexNet
 from alexnet_jax.model.variants import variants
 
 EPILOG = """\
 OUT ends in .stablehlo or .onnx (which needs pip install -e '.[export]'). The file takes float32 images
 [batch, size, size, 3], normalised, of any batch size, and gives logits [batch, classes]. It is run at batch sizes 1
-and 7 before the command ends: StableHLO in a fresh process with JAX alone, ONNX with onnxruntime.
+and 7 before it takes OUT's place: StableHLO in a fresh process with JAX alone, ONNX with onnxruntime.
 
 examples:
   python -m alexnet_jax export --weights alexnet.pth --variant torchvision alexnet.stablehlo
@@ -27,7 +30,12 @@ TOLERANCE = 1e-3  # of the largest logit; rounding is a hundredth of it
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command: 1 if the file's logits are not the model's."""
+    """Runs the command.
+
+    Raises:
+      RequestError: If the weights cannot be read, or the file cannot be written there.
+      RunError: If the file's logits are not the model's; an older file stays as it was.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_jax export",
         description=__doc__,
@@ -43,19 +51,36 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError(f"{out} ends in neither {' nor '.join(FORMATS)}; name such a file.")
     if not out.parent.is_dir():
         raise RequestError(f"{out}: there is no directory {out.parent}; make it first.")
+    if out.is_dir():
+        raise RequestError(f"{out} is a directory; name a file.")
     model = library.load(options.weights, options.variant)
-    FORMATS[out.suffix].write(model, out)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as directory:
+        written = Path(directory) / out.name
+        FORMATS[out.suffix].write(model, written)
+        compared = _compare(model, written, out)
+        os.replace(written, out)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; {compared}")
+    return 0
+
+
+def _compare(model: AlexNet, written: Path, out: Path) -> str:
+    """Returns how far a file's logits are from the model's, and raises RunError where that is too far for ``out``."""
     size = model.image_size
     generator = np.random.default_rng(0)
     batches = [generator.standard_normal((n, size, size, 3), np.float32) for n in BATCH_SIZES]
-    found = FORMATS[out.suffix].run(out, batches)
+    found = FORMATS[out.suffix].run(written, batches)
     with jax.default_matmul_precision("highest"):
         wanted = [np.asarray(model(jax.numpy.asarray(images))) for images in batches]
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
-    largest = max(float(np.abs(b).max()) for b in wanted)
-    sizes = " and ".join(map(str, BATCH_SIZES))
-    print(
-        f"{out}: {out.stat().st_size / 1e6:.1f} MB; largest difference from the model {difference:.1e}, of logits "
-        f"up to {largest:.1e}, at batch sizes {sizes}"
+    differences = [np.abs(a - b).max() for a, b in zip(found, wanted, strict=True)]
+    difference = float(np.max(differences))  # of a NaN, NaN; Python's max would pass one over
+    largest = float(np.max([np.abs(b).max() for b in wanted]))
+    compared = (
+        f"largest difference from the model {difference:.1e}, of logits up to {largest:.1e}, at batch sizes "
+        f"{' and '.join(map(str, BATCH_SIZES))}"
     )
-    return 0 if difference <= TOLERANCE * max(largest, 1e-30) else 1
+    if not difference <= TOLERANCE * max(largest, 1e-30):
+        raise RunError(
+            f"{out} was not written, as what it would hold is not the model: {compared}; at most {TOLERANCE:g} of the "
+            "largest is rounding. Look for NaN among the weights, or write the other format."
+        )
+    return compared

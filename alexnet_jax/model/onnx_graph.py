@@ -49,7 +49,7 @@ def write(model: AlexNet, path: Path) -> None:
     try:
         import onnx
     except ImportError as error:
-        raise RequestError(f"{path}: an ONNX file {NEEDS}") from error
+        raise RequestError(f"{path.name}: an ONNX file {NEEDS}") from error
     from onnx import TensorProto, helper
 
     graph = _build(model)
@@ -75,7 +75,7 @@ def run(path: Path, batches: list[np.ndarray]) -> list[np.ndarray]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise RequestError(f"{path} is written; checking it {NEEDS}") from error
+        raise RequestError(f"{path.name} was not kept: checking it {NEEDS}") from error
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return [np.asarray(session.run(["logits"], {"images": images})[0]) for images in batches]
 

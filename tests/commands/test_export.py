@@ -69,13 +69,62 @@ def test_onnx_by_the_command(tmp_path, capsys):
     assert "largest difference from the model" in capsys.readouterr().out
 
 
+def test_stablehlo_multiplies_in_full_float32_everywhere(tmp_path):
+    """A GPU may else multiply in TF32, which rounds to a thousandth."""
+    stablehlo.write(alexnet_jax.create("cifar32", num_classes=7), tmp_path / "model.stablehlo")
+    from jax import export
+
+    text = export.deserialize(bytearray((tmp_path / "model.stablehlo").read_bytes())).mlir_module()
+    operations = ("stablehlo.dot_general", "stablehlo.convolution", "stablehlo.dynamic_conv")
+    products = [line for line in text.splitlines() if any(name in line for name in operations)]
+    assert products
+    assert all("HIGHEST" in line for line in products)
+
+
+@pytest.mark.parametrize("wrong", [0.5, np.nan])
+def test_a_file_that_is_not_the_model_does_not_take_an_older_ones_place(
+    tmp_path, capsys, monkeypatch, wrong
+):
+    """Wrong at batch 7 alone, where Python's max would pass a NaN over."""
+    model = alexnet_jax.create("cifar32", num_classes=7, seed=2)
+    alexnet_jax.save(model, tmp_path / "w.safetensors")
+    out = tmp_path / "model.stablehlo"
+    out.write_bytes(b"an older one")
+
+    def run(path, batches):
+        one, seven = (np.array(model(images)) for images in batches)
+        seven[3, 2] += wrong
+        return [one, seven]
+
+    monkeypatch.setattr(stablehlo, "run", run)
+    assert main(["export", "--weights", str(tmp_path / "w.safetensors"), str(out)]) == 1
+    printed = capsys.readouterr()
+    assert f"{out} was not written, as what it would hold is not the model" in printed.err
+    assert f"largest difference from the model {wrong:.1e}, of logits up to" in printed.err
+    assert printed.out == ""
+    assert out.read_bytes() == b"an older one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, "w.safetensors"]
+
+
+def test_a_file_that_does_not_run_is_not_kept(tmp_path, capsys, monkeypatch):
+    alexnet_jax.save(alexnet_jax.create("cifar32", num_classes=7), tmp_path / "w.safetensors")
+    monkeypatch.setattr(stablehlo, "_CALL", "raise SystemExit('no such operation')")
+    out = tmp_path / "model.stablehlo"
+    assert main(["export", "--weights", str(tmp_path / "w.safetensors"), str(out)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("model.stablehlo does not run, so it was not kept:\nno such operation")
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("out", "message"),
     [
         ("model.pb", "ends in neither .stablehlo nor .onnx; name such a file."),
         ("nowhere/model.onnx", "there is no directory"),
+        ("made.onnx", "is a directory; name a file."),
     ],
 )
 def test_wrong_requests(tmp_path, capsys, out, message):
+    (tmp_path / "made.onnx").mkdir()
     assert main(["export", "--weights", "w.safetensors", str(tmp_path / out)]) == 2
     assert message in capsys.readouterr().err
