@@ -89,6 +89,7 @@ def pack(request: Request, out: Path, progress: Callable[[int, int], None]) -> d
     total = sum(stop - start for _, _, start, stop in shards)
     missing = [shard for shard in shards if not (out / f"{shard[1]}.json").is_file()]
     _check_space(out, plan, missing)
+    _write_json(out / PLAN_FILE, plan)
     done = total - sum(stop - start for _, _, start, stop in missing)
     progress(done, total)
     broken = {
@@ -186,8 +187,6 @@ def _open_directory(out: Path, plan: dict[str, Any]) -> None:
                 f"{out} holds a part of another packing ({', '.join(differences)} differ); ask for the same again to "
                 "finish it, or remove it, or choose another directory."
             )
-    else:
-        _write_json(out / PLAN_FILE, plan)
 
 
 def _shards(plan: dict[str, Any]) -> Iterator[tuple[str, str, int, int]]:

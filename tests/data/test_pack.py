@@ -251,6 +251,8 @@ def test_a_full_disk_is_noticed_first(photos, tmp_path, monkeypatch, capsys):
     assert _pack(f"folder:{photos}", tmp_path / "out", "--size=64") == 2
     assert "needs 0.0 GB more and the disk has 0.3 GB free; make room" in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("*.bin"))
+    # The smaller size that the message speaks of is no other packing than one begun.
+    assert _pack(f"folder:{photos}", tmp_path / "out", "--size=32") == 0
 
 
 def test_requests_that_make_no_sense(tmp_path, capsys):
