@@ -7,7 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alexnet_jax.config.keys import get
+from alexnet_jax.config.defaults import default_config
+from alexnet_jax.config.keys import all_keys, get
 from alexnet_jax.data.decode import PROTOCOLS
 from alexnet_jax.data.sources import SOURCES
 from alexnet_jax.errors import Fault
@@ -117,6 +118,8 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 
 def validate(config: ConfigDict) -> list[Fault]:
     """Returns everything wrong with a configuration; an empty list for a valid one."""
+    if faults := _none_faults(config):  # the other rules compare and calculate
+        return faults
     faults = [*_choice_faults(config), *_range_faults(config)]
     if config.optimizer.nesterov and config.optimizer.momentum == 0:
         text = "optimizer.nesterov=True needs optimizer.momentum above 0."
@@ -139,6 +142,17 @@ def validate(config: ConfigDict) -> list[Fault]:
     if config.model.variant in VARIANTS:
         faults += [*_size_faults(config), *_freeze_faults(config)]
     return faults
+
+
+def _none_faults(config: ConfigDict) -> list[Fault]:
+    """Returns what a recipe sets to None though it has no such meaning."""
+    defaults = default_config()
+    optional = ("model.num_classes", *(k for k in all_keys(defaults) if get(defaults, k) is None))
+    return [
+        Fault(key, f"{key}=None is not possible; the default is {get(defaults, key)!r}.")
+        for key in all_keys(defaults)
+        if key not in optional and get(config, key) is None
+    ]
 
 
 def _choice_faults(config: ConfigDict) -> list[Fault]:
