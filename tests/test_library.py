@@ -157,6 +157,9 @@ def test_save_refuses_other_formats(model, tmp_path):
     with pytest.raises(RequestError, match="is no directory; make it first"):
         alexnet_jax.save(model, tmp_path / "none" / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "made.safetensors").mkdir()
+    with pytest.raises(RequestError, match=r"made\.safetensors is a directory; name a file"):
+        alexnet_jax.save(model, tmp_path / "made.safetensors")
 
 
 def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch):

@@ -64,10 +64,12 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     """Writes a file at once: readers see the old or the new one, never a part.
 
     Raises:
-      RequestError: If there is no directory to write to.
+      RequestError: If there is no directory to write to, or the path is one itself.
     """
     if not path.parent.is_dir():
         raise RequestError(f"{path.parent} is no directory; make it first.")
+    if path.is_dir():
+        raise RequestError(f"{path} is a directory; name a file.")
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         temporary.touch()  # with the user's mode; replaced by save_file's it would be its owner's alone
