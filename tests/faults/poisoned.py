@@ -15,9 +15,9 @@ def _poison(step: int, *, always: bool) -> None:
     gradients, build = steps._gradients, experiment.build
     builds = []
 
-    def counted(*arguments):
+    def counted(*arguments, **options):
         builds.append(1)
-        return build(*arguments)
+        return build(*arguments, **options)
 
     def poisoned(loss, state, examples, parts):
         found, sums, model_state = gradients(loss, state, examples, parts)
