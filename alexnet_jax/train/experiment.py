@@ -1,7 +1,7 @@
 """From a configuration to the parts of a run: the wiring, and the rules that need the data and the devices."""
 
 import dataclasses
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +247,7 @@ def build(
     sources: Sources,
     devices: list[jax.Device],
     *,
-    resident: Mapping[str, Resident] | None = None,
+    resident: dict[str, Resident] | None = None,
 ) -> Experiment:
     """Builds a run from a valid configuration, its data and its devices.
 
