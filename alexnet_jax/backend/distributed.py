@@ -1,6 +1,7 @@
 """Joining the processes of one job, through JAX's own runtime."""
 
 import ctypes
+import dataclasses
 import os
 import signal
 import sys
@@ -16,8 +17,29 @@ from alexnet_jax.errors import RequestError
 HEARTBEAT_SECONDS = 20
 SHUTDOWN_SECONDS = 10
 
-# Launchers whose jobs JAX finds out about by itself, and the variable that holds the number of processes.
-LAUNCHERS = {"SLURM": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
+
+@dataclasses.dataclass(frozen=True)
+class Launcher:
+    """What a launcher sets in each process of a job that JAX finds out about by itself.
+
+    Attributes:
+      size: The variable that holds the number of processes.
+      rank: The one that holds which this is, from 0.
+      others: What JAX needs besides. SLURM sets ``size`` in the shell of an allocation too, the rest only by ``srun``.
+    """
+
+    size: str
+    rank: str
+    others: tuple[str, ...]
+
+
+# In the order in which JAX asks for them.
+LAUNCHERS = (
+    Launcher("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", ("OMPI_COMM_WORLD_LOCAL_RANK",)),
+    Launcher(
+        "SLURM_NTASKS", "SLURM_PROCID", ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_LOCALID")
+    ),
+)
 
 
 def join(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -25,16 +47,18 @@ def join(coordinator: str, num_processes: int, process_id: int) -> None:
 
     Args:
       coordinator: HOST:PORT of process 0; empty where a launcher (``LAUNCHERS``) says it.
-      num_processes: Of the job; 0 where a launcher says it.
+      num_processes: Of the job; 0 where a launcher says it. 1 alone is no job, whatever a launcher says.
       process_id: From 0; -1 where a launcher says it.
 
     Raises:
-      RequestError: If the three contradict each other, or the others do not come.
+      RequestError: If the three contradict each other, a launcher's variable is no number, or the others do not come.
     """
     given = (bool(coordinator), num_processes > 0, process_id >= 0)
     if not any(given):
-        if _launched_processes() > 1:
+        if _launched()[0] > 1:
             _initialize()
+        return
+    if given == (False, True, False) and num_processes == 1:
         return
     if not all(given):
         raise RequestError(
@@ -56,7 +80,7 @@ def check_process_count(num_processes: int) -> None:
     Raises:
       RequestError: If they did not: a platform that ignores the settings would train alone, N times.
     """
-    expected = num_processes or _launched_processes()
+    expected = num_processes or _launched()[0]
     if jax.process_count() != expected:
         raise RequestError(
             f"the backend came up with {jax.process_count()} process(es), {expected} were asked for: its plugin "
@@ -80,11 +104,22 @@ def exit_together(function: Callable[[], int]) -> int:
         )
 
 
-def _launched_processes() -> int:
-    counts = [
-        int(os.environ[variable]) for variable in LAUNCHERS.values() if variable in os.environ
-    ]
-    return max(counts, default=1)
+def _launched() -> tuple[int, int]:
+    """Returns how many processes a launcher has started, and which this one is; (1, 0) where there is none."""
+    for launcher in LAUNCHERS:
+        if {launcher.size, launcher.rank, *launcher.others} <= os.environ.keys():
+            return _number(launcher.size), _number(launcher.rank)
+    return 1, 0
+
+
+def _number(variable: str) -> int:
+    text = os.environ[variable]
+    if not text.isdecimal():
+        raise RequestError(
+            f"{variable}={text!r}, which a launcher sets, is not a number; start with the launcher, or use "
+            "--config.distributed.num_processes=1 for one process alone."
+        )
+    return int(text)
 
 
 def _initialize(
