@@ -71,7 +71,10 @@ def _run(argv: list[str]) -> None:
     faults = configuration.override(config, assignments)
     workdir = _workdir(options)
     writes = options.mode == "train" and not options.dry_run
-    if writes:
+    if writes and distributed.is_first(
+        config.distributed.num_processes, config.distributed.process_id
+    ):
+        # On another host the lock of a dead run looks alive, which the first process takes over on its own.
         lock.refuse_if_held(workdir)
     prepared = _prepare(config, faults, workdir / "cache" if writes else None)
     if options.dry_run:

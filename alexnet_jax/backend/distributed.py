@@ -74,6 +74,21 @@ def join(coordinator: str, num_processes: int, process_id: int) -> None:
         _initialize(coordinator, num_processes, process_id)
 
 
+def is_first(num_processes: int, process_id: int) -> bool:
+    """Returns whether this is the first process of its job, or has none; asks nobody, so that it need not have joined.
+
+    Args:
+      num_processes: As in ``join``.
+      process_id: As in ``join``.
+
+    Raises:
+      RequestError: If a launcher's variable is no number.
+    """
+    if process_id >= 0 or num_processes > 0:
+        return process_id <= 0
+    return _launched()[1] == 0
+
+
 def check_process_count(num_processes: int) -> None:
     """Checks that the devices came up as one job of ``num_processes`` (0: as many as a launcher says).
 

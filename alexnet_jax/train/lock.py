@@ -98,7 +98,7 @@ def refuse_if_held(workdir: Path) -> None:
     except OSError:  # none, or none that can be read: ``hold`` says so
         return
     try:
-        _refuse_or_read(path, file, fcntl.LOCK_SH)  # shared: the processes of a job look together
+        _refuse_or_read(path, file, fcntl.LOCK_SH)  # shared: those that only look do not meet
     finally:
         os.close(file)
 

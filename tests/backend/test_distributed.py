@@ -49,6 +49,7 @@ def test_a_slurm_job_is_joined_where_jax_finds_it(joined, monkeypatch):
             assert not SlurmCluster.is_env_present()
             distributed.join("", 0, -1)
             distributed.check_process_count(0)
+            assert distributed.is_first(0, -1)
     assert joined == [()]
 
 
@@ -64,7 +65,21 @@ def test_one_process_alone_is_no_job_whatever_a_launcher_says(joined, monkeypatc
     _set(monkeypatch, launcher)
     distributed.join("", 1, -1)
     distributed.check_process_count(1)
+    assert distributed.is_first(1, -1)
     assert joined == []
+
+
+@pytest.mark.parametrize("launcher", [STEP, OPEN_MPI])
+def test_the_first_process_of_a_job(joined, monkeypatch, launcher):
+    assert distributed.is_first(0, -1)
+    assert distributed.is_first(2, 0)
+    assert not distributed.is_first(2, 1)
+    _set(monkeypatch, launcher)
+    assert not distributed.is_first(0, -1)
+    assert distributed.is_first(2, 0)  # the settings go before
+    rank = next(name for name in launcher if name.endswith(("PROCID", "WORLD_RANK")))
+    monkeypatch.setenv(rank, "0")
+    assert distributed.is_first(0, -1)
 
 
 def test_a_launcher_s_variable_that_is_no_number(joined, monkeypatch):

@@ -1,8 +1,11 @@
 """Two runs on one workdir."""
 
+import contextlib
 import json
 import os
+import platform
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -47,6 +50,41 @@ def test_a_lock_of_another_host_holds_while_it_is_renewed(tmp_path):
     _write(tmp_path, "elsewhere", 1, age_seconds=lock.STALE_SECONDS + 10)
     with lock.hold(tmp_path) as message:
         assert "from process 1 on elsewhere, which is dead" in message
+
+
+def test_a_job_takes_its_own_lock_over_whatever_host_its_other_processes_are_on(tmp_path):
+    """The lock of a job that died names the first process's host; the second one sees that of a live run elsewhere."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    _write(tmp_path, platform.node(), dead.pid, age_seconds=-600)  # young, however long JAX needs
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    elsewhere = (
+        "import platform, runpy; platform.node = lambda: 'elsewhere'; "
+        "runpy.run_module('alexnet_jax.main', run_name='__main__')"
+    )
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for number, program in enumerate((["-m", "alexnet_jax.main"], ["-c", elsewhere])):
+            job = [
+                f"--config.distributed.coordinator={address}",
+                "--config.distributed.num_processes=2",
+                f"--config.distributed.process_id={number}",
+            ]
+            arguments = harness.command(tmp_path, "--config.num_epochs=1", *job)[3:]
+            process = subprocess.Popen(
+                [sys.executable, *program, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=harness.environment(),
+            )
+            processes.append(stack.enter_context(process))
+            stack.callback(process.kill)
+        other, first = (process.communicate(timeout=250)[0] for process in reversed(processes))
+        assert [process.returncode for process in processes] == [0, 0], first + other
+    assert f"took over {tmp_path} from process {dead.pid} on " in first
 
 
 def test_a_lock_is_renewed_and_removed(tmp_path, monkeypatch):
