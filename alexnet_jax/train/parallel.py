@@ -186,6 +186,7 @@ class PmapStrategy(JitStrategy):
     def __init__(self, devices: Sequence[jax.Device], variant: Variant):
         super().__init__(devices, variant)
         self._devices = list(devices)
+        self._own_count = len(self.mesh.local_devices)  # of them this process has, and fills
         self.placement = Placement(batch_axis=AXIS)
 
     def total(self, tree: T) -> T:
@@ -194,8 +195,7 @@ class PmapStrategy(JitStrategy):
 
     def place_batch(self, batch: Any) -> DeviceBatch:
         """Puts this process's rows on its devices, with an axis of devices before that of rows."""
-        count = len(self._devices)
-        split = {name: a.reshape(count, -1, *a.shape[1:]) for name, a in batch.items()}
+        split = {name: a.reshape(self._own_count, -1, *a.shape[1:]) for name, a in batch.items()}
         return super().place_batch(split)
 
     def train_step(self, step: TrainStep, state: TrainState) -> Any:
@@ -205,10 +205,9 @@ class PmapStrategy(JitStrategy):
 
     def place_steps(self, steps: Any) -> DeviceBatch:
         """Puts the batches of several steps on the devices, with an axis of devices before those of steps and rows."""
-        count = len(self._devices)
 
         def split(array: Any) -> Any:
-            by_device = array.reshape(len(array), count, -1, *array.shape[2:])
+            by_device = array.reshape(len(array), self._own_count, -1, *array.shape[2:])
             return np.ascontiguousarray(by_device.swapaxes(0, 1))
 
         return jax.device_put(jax.tree.map(split, steps), self.by_row)

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_jax.train import checkpoint
+from alexnet_jax.train import checkpoint, loop
 from alexnet_jax.train.writers import read_metrics
-from tests.train.runs import saved_arrays
+from tests.train.runs import build, saved_arrays, small_config
 
 ROOT = Path(__file__).parents[2]
 
 
-def _environment() -> dict[str, str]:
-    variables = {"JAX_NUM_CPU_DEVICES": "1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    return {**os.environ, **variables, "PYTHON": sys.executable}
+def _environment(devices: int = 1) -> dict[str, str]:
+    variables = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
+    return {**os.environ, **variables, "JAX_NUM_CPU_DEVICES": str(devices)}
 
 
 def _arguments(workdir: Path, *more: str) -> list[str]:
@@ -32,7 +32,7 @@ def _arguments(workdir: Path, *more: str) -> list[str]:
     ]
 
 
-def _job(count: int, workdir: Path) -> list[subprocess.Popen]:
+def _job(count: int, arguments: list[str]) -> list[subprocess.Popen]:
     """Starts the processes of a job, without the script, so that each can be killed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -44,7 +44,7 @@ def _job(count: int, workdir: Path) -> list[subprocess.Popen]:
             f"--config.distributed.num_processes={count}",
             f"--config.distributed.process_id={number}",
         ]
-        command = [sys.executable, "-m", "alexnet_jax.main", *_arguments(workdir), *job]
+        command = [sys.executable, "-m", "alexnet_jax.main", *arguments, *job]
         processes.append(
             subprocess.Popen(
                 command,
@@ -89,12 +89,18 @@ def _assert_same_result(one: Path, other: Path) -> None:
         assert np.linalg.norm(difference) < limit * np.linalg.norm(whole), kind
 
 
+def _script(count: int, arguments: list[str], devices: int = 1) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["bash", str(ROOT / "scripts/train_local.sh"), str(count), *arguments],
+        capture_output=True,
+        text=True,
+        env=_environment(devices),
+    )
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_processes_train_to_the_result_of_one(tmp_path, alone, count):
-    script = ["bash", str(ROOT / "scripts/train_local.sh"), str(count)]
-    run = subprocess.run(
-        [*script, *_arguments(tmp_path)], capture_output=True, text=True, env=_environment()
-    )
+    run = _script(count, _arguments(tmp_path))
     assert run.returncode == 0, run.stderr
     lines = [line for line in run.stdout.splitlines() if line.startswith("eval step=44 ")]
     assert len(lines) == 1
@@ -104,7 +110,7 @@ def test_several_processes_train_to_the_result_of_one(tmp_path, alone, count):
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_dead_process_ends_the_others_and_one_continues(tmp_path, alone, victim):
-    processes = _job(2, tmp_path)
+    processes = _job(2, _arguments(tmp_path))
     metrics = tmp_path / "metrics.jsonl"
     deadline = time.monotonic() + 200
     while not metrics.exists() or '"step": 12,' not in metrics.read_text():
@@ -122,6 +128,21 @@ def test_a_dead_process_ends_the_others_and_one_continues(tmp_path, alone, victi
     assert found is None or found < 44
     _alone(tmp_path)
     _assert_same_result(alone, tmp_path)
+
+
+TINY = f"--config={ROOT}/tests/faults/tiny.py"
+
+
+def test_pmap_over_processes_of_several_devices(tmp_path):
+    several, one = tmp_path / "several", tmp_path / "one"
+    settings = [f"--workdir={several}", "--config.num_epochs=1", "--config.model.layers=plain"]
+    run = _script(2, [TINY, *settings, "--config.parallelism=pmap"], devices=2)
+    assert run.returncode == 0, run.stderr
+    settings = {"num_epochs": 1, "log_every_steps": 1, "model.layers": "plain"}
+    loop.train(build(small_config(**settings)), one)
+    losses = [[record["loss"] for record in read_metrics(workdir)] for workdir in (several, one)]
+    assert len(losses[0]) == 13  # 12 steps and an evaluation
+    np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
