@@ -302,6 +302,7 @@ def build(
         smoothing_form=config.optimizer.label_smoothing_form,
         total=strategy.total,
         mixing=parts.mixing(config),
+        neighbour=strategy.neighbour,
     )
     train_step = make_train_step(
         objective,

@@ -21,8 +21,10 @@ class Mixing:
     cutmix_alpha: float
 
 
-def mix(mixing: Mixing, keys: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mixes each image with the one in the row before it; the order of a batch is random already.
+def mix(
+    mixing: Mixing, keys: jax.Array, images: jax.Array, others: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Mixes each image with another of the batch.
 
     Sources: Zhang et al., arXiv:1710.09412 (mixup); Yun et al., arXiv:1905.04899, section 3.1 (CutMix).
 
@@ -30,6 +32,7 @@ def mix(mixing: Mixing, keys: jax.Array, images: jax.Array) -> tuple[jax.Array, 
       mixing: Which, and how strongly.
       keys: [batch] PRNG keys, one an example.
       images: [batch, height, width, 3].
+      others: Likewise, what each is mixed with: ``neighbour`` of them, as the order of a batch is random already.
 
     Returns:
       Images of the same shape, and the share [batch] of each that is its own: the weight of its label.
@@ -50,7 +53,7 @@ def mix(mixing: Mixing, keys: jax.Array, images: jax.Array) -> tuple[jax.Array, 
 
     own = jax.vmap(masks)(keys)
     weight = own[..., None]
-    return weight * images + (1 - weight) * neighbour(images), own.mean((1, 2))
+    return weight * images + (1 - weight) * others, own.mean((1, 2))
 
 
 def neighbour(x: jax.Array) -> jax.Array:

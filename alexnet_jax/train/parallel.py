@@ -6,12 +6,13 @@ from typing import Any, Protocol, TypeVar
 import jax
 import numpy as np
 from jax import lax
+from jax import numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from alexnet_jax.backend.capabilities import donates
 from alexnet_jax.model.placement import Convolution, Placement
 from alexnet_jax.model.variants import Variant
-from alexnet_jax.train import hybrid
+from alexnet_jax.train import hybrid, mixing
 from alexnet_jax.train.dispatch import ManySteps
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.steps import DeviceBatch, EvalStep, TrainStep
@@ -35,6 +36,10 @@ class Strategy(Protocol):
 
     def total(self, tree: T) -> T:
         """Adds up a per-device view's arrays over the devices, inside the step."""
+        ...
+
+    def neighbour(self, x: jax.Array) -> jax.Array:
+        """Returns ``mixing.neighbour`` of a per-device view's rows, in the whole batch, inside the step."""
         ...
 
     def rows(self, batch_size: int) -> slice:
@@ -103,6 +108,10 @@ class JitStrategy:
     def total(self, tree: T) -> T:
         """Returns ``tree``: the step sees whole batches."""
         return tree
+
+    def neighbour(self, x: jax.Array) -> jax.Array:
+        """Returns the row before each."""
+        return mixing.neighbour(x)
 
     def rows(self, batch_size: int) -> slice:
         """Returns this process's equal share of consecutive rows."""
@@ -192,6 +201,12 @@ class PmapStrategy(JitStrategy):
     def total(self, tree: T) -> T:
         """Returns the sums over the devices, on each of them."""
         return lax.psum(tree, AXIS)
+
+    def neighbour(self, x: jax.Array) -> jax.Array:
+        """Returns the row before each; for a device's first, the last of the device before."""
+        count = len(self._devices)
+        following = [(device, (device + 1) % count) for device in range(count)]
+        return jnp.concatenate([lax.ppermute(x[-1:], AXIS, following), x[:-1]])
 
     def place_batch(self, batch: Any) -> DeviceBatch:
         """Puts this process's rows on its devices, with an axis of devices before that of rows."""

@@ -1,6 +1,7 @@
 """What a run shows in pictures: its first layer's filters, and training images as the network sees them."""
 
 import concurrent.futures
+import dataclasses
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from alexnet_jax.data.pipeline import BatchSource
 from alexnet_jax.randomness import example_keys
 from alexnet_jax.train.experiment import Experiment
+from alexnet_jax.train.mixing import neighbour
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.steps import DeviceBatch
 from alexnet_jax.train.writers import MetricsWriter
@@ -24,7 +26,9 @@ class Pictures:
     def __init__(self, experiment: Experiment, writer: MetricsWriter):
         """Prepares, and writes nothing yet."""
         self._experiment, self._writer = experiment, writer
-        seed, objective = experiment.config.seed, experiment.objective
+        seed = experiment.config.seed
+        # Of few images on one device, whatever the strategy.
+        objective = dataclasses.replace(experiment.objective, neighbour=neighbour)
 
         @jax.jit
         def augmented(step: jax.Array, batch: DeviceBatch) -> jax.Array:

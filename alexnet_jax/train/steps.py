@@ -25,6 +25,7 @@ DeviceBatch = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, DeviceBatch], tuple[TrainState, Sums]]
 Total = Callable[[Any], Any]
+Neighbour = Callable[[jax.Array], jax.Array]
 EvalLogits = Callable[[TrainState, DeviceBatch], jax.Array]
 EvalStep = Callable[[TrainState, DeviceBatch], Sums]
 
@@ -40,6 +41,7 @@ class Objective:
       smoothing_form: One of ``losses.SMOOTHING_FORMS``.
       total: Adds up over the devices, where the step sees one device's part of the batch; else the identity.
       mixing: Of the training images and their labels; None for none.
+      neighbour: What each row is mixed with; another where the step sees one device's part of the batch.
     """
 
     model: Functional
@@ -48,6 +50,7 @@ class Objective:
     smoothing_form: str
     total: Total
     mixing: Mixing | None = None
+    neighbour: Neighbour = neighbour
 
     def examples(self, batch: DeviceBatch, keys: jax.Array) -> DeviceBatch:
         """Returns what the network trains on, each [batch, ...]: augmented images, labels, masks and keys.
@@ -57,8 +60,8 @@ class Objective:
         images = self.transform(batch["image"], keys, batch.get("shape"))
         examples = {"image": images, "label": batch["label"], "mask": batch["mask"], "key": keys}
         if self.mixing is not None:
-            images, share = mix(self.mixing, keys, images)
-            other = neighbour(batch["label"])
+            images, share = mix(self.mixing, keys, images, self.neighbour(images))
+            other = self.neighbour(batch["label"])
             examples |= {"image": images, "share": share, "other_label": other}
         return examples
 

@@ -6,7 +6,7 @@ import pytest
 from jax import numpy as jnp
 
 from alexnet_jax.train.losses import smoothed_targets
-from alexnet_jax.train.mixing import Mixing, cutmix_mask, mix, mixup_mask
+from alexnet_jax.train.mixing import Mixing, cutmix_mask, mix, mixup_mask, neighbour
 from tests.references import numbers, small_runs
 
 
@@ -61,8 +61,9 @@ def test_cutmix_centres_are_anywhere():
 @pytest.mark.parametrize("mixing", [Mixing(0.4, 0.0), Mixing(0.0, 1.0), Mixing(0.4, 1.0)])
 def test_every_image_is_mixed_with_the_row_before(mixing):
     images = numbers.uniform("mixed", (64, 12, 12, 3))
-    mixed, shares = (np.asarray(x) for x in mix(mixing, keys(64), jnp.array(images)))
     other = np.concatenate([images[-1:], images[:-1]])
+    np.testing.assert_array_equal(neighbour(jnp.array(images)), other)
+    mixed, shares = (np.asarray(x) for x in mix(mixing, keys(64), jnp.array(images), other))
     own = ((mixed - other) / (images - other)).mean(-1)  # weight of the own pixel
     np.testing.assert_allclose(own.mean((1, 2)), shares, atol=1e-3)
     constant = own.std((1, 2)) < 1e-3
@@ -84,7 +85,8 @@ def test_the_loss_is_against_the_mixed_distribution():
     from alexnet_jax.randomness import example_keys
 
     row_keys = example_keys(0, jnp.int32(0), jnp.arange(8))
-    images, share = mix(mixing, row_keys, goal.transform(jnp.array(batch["image"]), row_keys))
+    images = goal.transform(jnp.array(batch["image"]), row_keys)
+    images, share = mix(mixing, row_keys, images, jnp.roll(images, 1, axis=0))
     logits, _ = goal.model.apply(state.params, state.model_state, images)
     targets = np.asarray(smoothed_targets(jnp.arange(8), 10, 0.1, "other_classes"))
     share = np.asarray(share)[:, None]

@@ -52,6 +52,18 @@ def test_dropout_and_augmentation_are_the_same_in_every_strategy(strategy, on_on
     np.testing.assert_allclose(history, on_one_device, rtol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("mixing", "batch_size"), [("augment.mixup_alpha", 8), ("augment.cutmix_alpha", 4)]
+)
+def test_an_image_is_mixed_with_the_same_in_every_strategy(mixing, batch_size):
+    """With two images a device, and with one."""
+    changes = {"batch_size": batch_size, mixing: 1.0}
+    _, _, expected = _train(_config("cifar32", "jit", **changes), 1, 2)
+    for strategy in STRATEGIES:
+        _, _, history = _train(_config("cifar32", strategy, **changes), 4, 2)
+        np.testing.assert_allclose(history, expected, rtol=2e-5, err_msg=strategy)
+
+
 DROPPED = {"model.dropout_rate": 0.5}
 
 

@@ -33,6 +33,15 @@ def test_samples_are_what_the_step_trains_on():
     np.testing.assert_array_equal(writer.written[3, "filters"], filter_grid(kernel))
 
 
+def test_mixed_samples_are_the_same_in_every_strategy():
+    mixed = {"augment.mixup_alpha": 0.4, "batch_size": 8}
+    shown = [
+        Pictures(build(small_config(parallelism=strategy, **mixed), count), _Writer()).samples(0)
+        for strategy, count in (("jit", 1), ("pmap", 4))
+    ]
+    np.testing.assert_array_equal(*shown)
+
+
 @pytest.mark.parametrize("name", variants())
 def test_every_variant_has_filters_of_colours(name):
     assert get_variant(name).layer_names[0] == FIRST_LAYER
