@@ -177,7 +177,7 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
             run, step = saved_weights.locate(source)
             source = run / checkpoint.DIRECTORY / str(step)
         weights = starting_weights.read(source, identity, use_ema=config.eval.use_ema)
-        state = starting_weights.place(weights, state, experiment.strategy)
+        state = starting_weights.place(weights, state)
     else:
         newest = checkpoint.latest_step(workdir)
         if newest is None:
@@ -342,7 +342,7 @@ def _starting_point(
         return experiment.initial_state, 0, ()
     weights = starting_weights.read(path, identity, any_classes=True)
     starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
-    state = starting_weights.place(weights, experiment.initial_state, experiment.strategy)
+    state = starting_weights.place(weights, experiment.initial_state)
     return state, 0, (starting_weights.describe(path, weights, identity),)
 
 

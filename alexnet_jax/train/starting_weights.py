@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import jax
-from jax import numpy as jnp
+import numpy as np
 
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.variants import get_variant
@@ -13,7 +14,6 @@ from alexnet_jax.model.weights import files
 from alexnet_jax.model.weights.fit import Weights, fit
 from alexnet_jax.train import saved_weights
 from alexnet_jax.train.checkpoint import Identity
-from alexnet_jax.train.parallel import Strategy
 from alexnet_jax.train.state import TrainState
 
 
@@ -49,21 +49,31 @@ def read(
     return weights
 
 
-def place(weights: Weights, state: TrainState, strategy: Strategy) -> TrainState:
-    """Returns a state that starts from these weights, on the devices.
+def place(weights: Weights, state: TrainState) -> TrainState:
+    """Returns a state that starts from these weights, each on the devices of the one it replaces.
 
     Where they have another number of classes than the state, its own classifier stays, as it was drawn.
     """
     head = get_variant(weights.variant).dense_names[-1]
-    own = state.params[head]
-    params = jax.tree.map(jnp.asarray, weights.params)
-    if own["bias"].shape != params[head]["bias"].shape:
-        params[head] = jax.tree.map(lambda leaf: jnp.asarray(jax.device_get(leaf)), own)
-    ema_params = jax.tree.map(jnp.copy, params) if state.ema_params else {}
-    started = dataclasses.replace(
-        state, params=params, model_state=weights.model_state, ema_params=ema_params
+    fits = state.params[head]["bias"].shape == weights.params[head]["bias"].shape
+
+    def started(own: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: own[name] if name == head and not fits else _like(own[name], layer)
+            for name, layer in weights.params.items()
+        }
+
+    return dataclasses.replace(
+        state,
+        params=started(state.params),
+        model_state=_like(state.model_state, weights.model_state),
+        ema_params=started(state.ema_params) if state.ema_params else {},
     )
-    return strategy.place_state(started)
+
+
+def _like(placed: Any, values: Any) -> Any:
+    """Puts arrays where others of their shapes are; of these, other processes may hold a part."""
+    return jax.tree.map(lambda x, at: jax.device_put(np.asarray(x), at.sharding), values, placed)
 
 
 def describe(path: Path, weights: Weights, identity: Identity) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import alexnet_jax
 from alexnet_jax.train import checkpoint, loop
 from alexnet_jax.train.writers import read_metrics
 from tests.train.runs import build, saved_arrays, small_config
@@ -143,6 +144,45 @@ def test_pmap_over_processes_of_several_devices(tmp_path):
     losses = [[record["loss"] for record in read_metrics(workdir)] for workdir in (several, one)]
     assert len(losses[0]) == 13  # 12 steps and an evaluation
     np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+NARROW = """
+import dataclasses
+
+from alexnet_jax.model.variants import VARIANTS
+from tests.faults.tiny import get_config
+
+VARIANTS["deepspark"] = dataclasses.replace(VARIANTS["deepspark"], hidden=({0}, {0}))
+"""
+
+
+def test_hybrid_processes_start_from_a_file(tmp_path, narrow):
+    """Each holds a part of the dense layers; the classifier is new, the rest the file's, the average of both too."""
+    (tmp_path / "narrow.py").write_text(NARROW.format(narrow))
+    changes = {"model.variant": "deepspark", "data.image_size": 32}
+    model = alexnet_jax.create("deepspark", num_classes=7, image_size=32, seed=5)
+    alexnet_jax.save(model, tmp_path / "model.safetensors")
+    changes |= {"num_epochs": 1, "data.synthetic_examples": 8, "optimizer.learning_rate": 0.0}
+    changes |= {"optimizer.ema_decay": 0.9}
+    arguments = [f"--config.{key}={value}" for key, value in changes.items()]
+    run = _script(
+        2,
+        [
+            *(f"--config={tmp_path}/narrow.py", f"--workdir={tmp_path / 'run'}", *arguments),
+            *("--config.parallelism=hybrid", f"--config.init_weights={tmp_path}/model.safetensors"),
+        ],
+    )
+    assert run.returncode == 0, run.stderr
+    assert "but for fc8: new, as there are 10 classes" in run.stdout
+    arrays = saved_arrays(tmp_path / "run", 1)
+    drawn = build(small_config(**changes)).initial_state.params
+    for tree in ("params", "ema_params"):
+        for layer in ("conv1", "fc6", "fc7"):
+            kernel, expected = arrays[f"['{tree}']['{layer}']['kernel']"], getattr(model, layer)
+            np.testing.assert_allclose(kernel, expected.kernel, rtol=0, atol=1e-7)
+        np.testing.assert_allclose(
+            arrays[f"['{tree}']['fc8']['kernel']"], drawn["fc8"]["kernel"], rtol=0, atol=1e-7
+        )
 
 
 @pytest.mark.parametrize(
