@@ -4,7 +4,7 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from alexnet_jax.data.decode import UNREADABLE
@@ -37,6 +37,25 @@ class BrokenImages:
     def count(self) -> int:
         """Different images found broken."""
         return len(self._found)
+
+    def found(self) -> list[int]:
+        """Returns which they are."""
+        with self._lock:
+            return sorted(self._found)
+
+    def learn(self, known: Mapping[int, str]) -> None:
+        """Takes over what the processes of a job have found together.
+
+        Args:
+          known: Index -> what a person finds the example by.
+
+        Raises:
+          RequestError: If these are more images than may be broken.
+        """
+        with self._lock:
+            for index, text in known.items():
+                self._found.setdefault(index, text)
+        self._check(len(known))
 
     def first_readable(self, source: Source, index: int, load: Callable[[int], _Loaded]) -> _Loaded:
         """Returns ``load`` of example ``index``, or of the next one (from the start again after the last) that loads.
@@ -74,11 +93,15 @@ class BrokenImages:
                 return
             self._found[index] = text
         _log.warning("broken image, replaced by the next readable one: %s", text)
-        if self.count > self._max_fraction * self._num_examples:
+        self._check(self.count)
+
+    def _check(self, count: int) -> None:
+        if count > self._max_fraction * self._num_examples:
             raise RequestError(self._too_many())
 
     def _too_many(self) -> str:
-        listed = sorted(self._found.values())
+        with self._lock:
+            listed = sorted(self._found.values())
         more = [f"  and {len(listed) - LISTED} more"] if len(listed) > LISTED else []
         lines = [f"  {text}" for text in listed[:LISTED]] + more
         text = (

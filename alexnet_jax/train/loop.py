@@ -33,7 +33,7 @@ from alexnet_jax.train.settings import changes
 from alexnet_jax.train.stall import StallWatch
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.stopping import Stopped, StopRequest
-from alexnet_jax.train.windows import TrainReport, broken_images
+from alexnet_jax.train.windows import TrainReport, broken_images, share_broken_images
 from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, write_json
 
 RUN_CARD_FILE = "run.json"
@@ -187,6 +187,7 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
         step = newest
         state = checkpoint.restore(workdir, identity, state, step)
     averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
+    share_broken_images(experiment)
     if jax.process_index() == 0:
         print(eval_line(step, averages), flush=True)
     return averages
@@ -242,6 +243,7 @@ class _Run:
 
             evaluate_now, save_now = agenda.evaluates(done), agenda.saves(done)
             if evaluate_now or save_now:
+                share_broken_images(self.experiment)
                 report.flush()
             averages = self._evaluate(done, state) if evaluate_now else None
             if averages is not None:
@@ -293,7 +295,9 @@ class _Run:
     def _averages(self, state: TrainState) -> Averages:
         with self.clock.measure("evaluation"):
             batches = self.watch.each(self.experiment.eval_batches(), "an evaluation's batch")
-            return evaluate(self.experiment.eval_step, state, batches)
+            averages = evaluate(self.experiment.eval_step, state, batches)
+            share_broken_images(self.experiment)
+            return averages
 
     def _evaluate(self, done: int, state: TrainState) -> Averages:
         averages = self._averages(state)

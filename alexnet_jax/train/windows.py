@@ -3,6 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from alexnet_jax.data.broken import describe
 from alexnet_jax.train import health
 from alexnet_jax.train.clock import Clock, Meter
 from alexnet_jax.train.dispatch import per_step
@@ -92,3 +97,26 @@ def broken_images(experiment: Experiment, split: str) -> dict[str, int]:
     if experiment.decoders[split] is None:
         return {}
     return {"broken_images": experiment.broken[split].count}
+
+
+def share_broken_images(experiment: Experiment) -> None:
+    """Tells every process of a job which images the others could not read; all call it after the same step.
+
+    Each meets its own rows of a batch only, and another's in the next epoch.
+
+    Raises:
+      RequestError: In all of them, if there are more than may be.
+    """
+    if jax.process_count() == 1:
+        return
+    for split, broken in experiment.broken.items():
+        if experiment.decoders[split] is None:
+            continue
+        source = experiment.sources[split]
+        mine = np.zeros(len(source), bool)
+        mine[broken.found()] = True
+        of_all = multihost_utils.process_allgather(np.packbits(mine))  # [processes, bytes]
+        together = np.unpackbits(np.bitwise_or.reduce(of_all), count=len(source))
+        broken.learn(
+            {index: describe(source, index) for index in np.flatnonzero(together).tolist()}
+        )

@@ -88,6 +88,29 @@ def test_nothing_readable_is_an_error_too(tmp_path):
         _epoch(source, BrokenImages("train", len(source), 1.0))
 
 
+def test_what_the_processes_of_a_job_find_is_one_list(caplog):
+    own = BrokenImages("train", 10, 0.2)
+    own.first_readable([], 3, _but(3))
+    own.learn({3: "example 3", 8: "example 8"})
+    assert (own.count, own.found()) == (2, [3, 8])
+    assert len(caplog.records) == 1  # the other process has told of the other
+    assert own.first_readable([], 8, _but()) == 9  # not tried again
+    with pytest.raises(RequestError) as caught:
+        own.learn({3: "example 3", 5: "example 5", 8: "example 8"})
+    text = str(caught.value)
+    assert "3 of the 10 train images cannot be read" in text
+    assert "  example 3 (broken)\n  example 5\n  example 8" in text
+
+
+def _but(*places: int):
+    def load(index: int) -> int:
+        if index in places:
+            raise ValueError("broken")
+        return index
+
+    return load
+
+
 def test_a_run_counts_them(tmp_path):
     write_folder(tmp_path, broken=(2,))
     config = configuration.default_config()

@@ -1,5 +1,7 @@
 """Jobs of several real processes on this machine, over JAX's own runtime."""
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,8 +14,10 @@ import numpy as np
 import pytest
 
 import alexnet_jax
+from alexnet_jax.data.order import TrainOrder
 from alexnet_jax.train import checkpoint, loop
 from alexnet_jax.train.writers import read_metrics
+from tests.data.photos import jpeg, truncated
 from tests.train.runs import build, saved_arrays, small_config
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +187,87 @@ def test_hybrid_processes_start_from_a_file(tmp_path, narrow):
         np.testing.assert_allclose(
             arrays[f"['{tree}']['fc8']['kernel']"], drawn["fc8"]["kernel"], rtol=0, atol=1e-7
         )
+
+
+RECIPE = """
+from alexnet_jax.config import default_config
+
+def get_config():
+    config = default_config()
+    config.model.variant, config.model.num_classes = "cifar32", 2
+    config.batch_size, config.num_epochs, config.log_every_steps = 16, 2, 1
+    config.eval.protocol = "squash"
+    return config
+"""
+
+
+def _broken_folder(root: Path, *readers: tuple[int, int]) -> list[str]:
+    """Writes 48 training images, some of them broken, and a recipe of 2 epochs of 3 steps; returns the arguments.
+
+    Args:
+      root: Where to.
+      readers: For each broken image, which of two processes reads it in the first epoch, and which in the second.
+    """
+    order = TrainOrder(48, 16, 0)
+    shown = set(order.indices(6))  # in a picture, by the first process
+    images: dict[tuple[int, ...], list[int]] = {}
+    for image in set(range(1, 48, 2)) - shown:  # none beside another
+        rows = [np.flatnonzero(order.indices(step) == image) for step in range(6)]
+        images.setdefault(tuple(int(row[0]) // 8 for row in rows if len(row)), []).append(image)
+    broken = {images[pair].pop() for pair in readers}
+    for split, count in (("train", 48), ("val", 16)):
+        for number in range(count):
+            file = root / split / f"class{2 * number // count}" / f"{number:03}.JPEG"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            bad = split == "train" and number in broken
+            file.write_bytes((truncated if bad else jpeg)(number + 50 * (split == "val")))
+    (root / "recipe.py").write_text(RECIPE)
+    return [f"--config={root}/recipe.py", f"--workdir={root}/run", f"--config.data.path={root}"]
+
+
+def _outcomes(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
+    """Returns the processes' statuses and what they printed; they end within a minute of each other."""
+    with contextlib.ExitStack() as stack:
+        for process in processes:
+            stack.enter_context(process)
+            stack.callback(process.kill)
+        deadline = time.monotonic() + 400
+        while all(process.poll() is None for process in processes):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        outputs = [process.communicate(timeout=60)[0] for process in processes]
+        return [
+            (process.returncode, output) for process, output in zip(processes, outputs, strict=True)
+        ]
+
+
+def test_a_broken_image_counts_once_whichever_processes_meet_it(tmp_path):
+    arguments = _broken_folder(tmp_path, (0, 0), (0, 1), (1, 0), (1, 1))
+    for status, output in _outcomes(_job(2, [*arguments, "--config.data.max_broken_fraction=0.1"])):
+        assert status == 0, output
+    records = {(r["step"], r["split"]): r for r in read_metrics(tmp_path / "run")}
+    for step in (3, 6):
+        assert records[step, "train"]["broken_images"] == 4
+        assert records[step, "eval"]["broken_images"] == 0
+    card = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert card["broken_images"] == {"train": 4, "eval": 0}
+
+
+def test_processes_that_find_too_many_broken_images_together_end_together(tmp_path):
+    arguments = _broken_folder(tmp_path, (0, 0), (1, 1))
+    for status, output in _outcomes(
+        _job(2, [*arguments, "--config.data.max_broken_fraction=0.03"])
+    ):
+        assert status == 2, output
+        assert "2 of the 48 train images cannot be read, more than" in output
+        assert "Traceback" not in output
+
+
+def test_a_process_that_finds_too_many_broken_images_alone_ends_the_job(tmp_path):
+    arguments = _broken_folder(tmp_path, (1, 1), (1, 1))
+    outcomes = _outcomes(_job(2, [*arguments, "--config.data.max_broken_fraction=0.03"]))
+    assert [status for status, _ in outcomes] == [1, 1], outcomes
+    assert "2 of the 48 train images cannot be read, more than" in outcomes[1][1]
 
 
 @pytest.mark.parametrize(
