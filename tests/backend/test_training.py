@@ -100,7 +100,9 @@ def test_a_checkpoint_goes_from_the_cpu_and_back(tmp_path, cpu_run):
     (fourth,) = _run(tmp_path, "cpu", longer)
     for backend, epochs, printed in (("ascend", 3, third), ("cpu", 4, fourth)):
         (line,) = (line for line in printed if line.startswith("continues "))
-        assert line.startswith(f"continues from step {22 * (epochs - 1)}; changed since its last start")
+        assert line.startswith(
+            f"continues from step {22 * (epochs - 1)}; changed since its last start"
+        )
         identity = workdir / "checkpoints" / str(22 * epochs) / "identity" / "metadata"
         kind = "Shim 910B" if backend == "ascend" else "cpu"
         assert _device(identity) == {"platform": backend, "kind": kind, "count": 4}

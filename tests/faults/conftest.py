@@ -11,3 +11,9 @@ def uninterrupted(tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("uninterrupted")
     harness.run(workdir)
     return workdir
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test():
+    yield
+    harness.end_all()

@@ -16,6 +16,7 @@ SEED = int(os.environ.get("ALEXNET_JAX_FAULTS_SEED", "0"))
 STEPS = 48  # of the run below
 # One for all runs of a test session: only the first compiles.
 CACHE = Path(tempfile.gettempdir()) / f"alexnet-jax-faults-{os.getpid()}"
+_started: list[subprocess.Popen[str]] = []  # by the test that runs
 
 
 def count(few: int, full: int) -> int:
@@ -36,13 +37,24 @@ def environment() -> dict[str, str]:
 
 
 def start(workdir: Path, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command(workdir, *more),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=environment(),
     )
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Kills what a failed test left running."""
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    _started.clear()
 
 
 def run(workdir: Path, *more: str, status: int = 0) -> str:

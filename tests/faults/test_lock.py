@@ -19,7 +19,8 @@ from tests.faults import harness
 
 def test_the_second_run_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path):
     first = harness.start(tmp_path)
-    harness.wait_until(lambda: (tmp_path / lock.FILE).exists(), first)
+    # Not the file's coming to be: it is locked and written some instants later.
+    harness.wait_until(lambda: str(first.pid) in _text(tmp_path / lock.FILE), first)
     first.send_signal(signal.SIGSTOP)  # it holds the workdir for as long as the second needs
     begin = time.monotonic()
     output = harness.run(tmp_path, status=2)
@@ -32,6 +33,10 @@ def test_the_second_run_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path):
     output = harness.run(tmp_path)
     assert f"took over {tmp_path} from process {first.pid} on " in output
     assert not (tmp_path / lock.FILE).exists()
+
+
+def _text(path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def _write(workdir, host: str, process_id: int, age_seconds: float = 0):
