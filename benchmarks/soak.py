@@ -3,9 +3,13 @@
     python benchmarks/soak.py [--minutes 120] [--workdir DIR]
 
 `configs/digits.py` without end, from JPEG files, with an evaluation every epoch and a checkpoint every 200 steps. Each
-line tells of one tenth of the time; memory and files are the largest seen in it. Two rates: per second of the clock,
-and per second of processor time, which other work on the machine hardly changes. Ends with SIGTERM, and fails where the
-run ends otherwise.
+line tells of one tenth of the time; memory and files are the largest seen in it. Two kinds of memory: the process's
+own, and its share of mapped files (programs and libraries), which the kernel takes back and reads again as it likes.
+Two rates: per second of the clock, and per second of processor time.
+
+A shared machine's own speed changes more in two hours than a run might. So at the end the same run starts a second
+time, beside the old one, and they take turns, the other one stopped: whether the old one has become slower is the
+ratio of their speeds. Ends with SIGTERM, and fails where a run ends otherwise.
 """
 
 import argparse
@@ -28,6 +32,9 @@ from sklearn.datasets import load_digits
 ROOT = Path(__file__).parents[1]
 PARTS = 10
 SAMPLES = 1000
+TURNS = 12  # of each of the two runs at the end
+TURN_SECONDS = 30
+WARM_STEPS = 500  # of the second run, before the turns
 
 
 class Sample(NamedTuple):
@@ -35,7 +42,8 @@ class Sample(NamedTuple):
 
     seconds: float
     cpu_seconds: float
-    resident_mib: float
+    own_mib: float
+    mapped_mib: float
     open_files: int
     threads: int
     step: int
@@ -83,7 +91,8 @@ def observe(pid: int, workdir: Path, start: float) -> Sample:
     return Sample(
         seconds=time.monotonic() - start,
         cpu_seconds=sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"),
-        resident_mib=int(status["VmRSS"].split()[0]) / 1024,
+        own_mib=int(status["RssAnon"].split()[0]) / 1024,
+        mapped_mib=int(status["RssFile"].split()[0]) / 1024,
         open_files=len(list((process / "fd").iterdir())),
         threads=int(status["Threads"]),
         step=json.loads(lines[-1]).get("step", 0) if lines else 0,
@@ -94,7 +103,9 @@ def observe(pid: int, workdir: Path, start: float) -> Sample:
 def report(samples: list[Sample], batch_size: int) -> None:
     """Prints a line for each tenth of the time."""
     print(f"Python {sys.version.split()[0]}, {samples[-1].seconds / 60:.0f} minutes")
-    print("minutes   step  images/s  images/CPU-s  memory MiB  open files  threads  checkpoints")
+    print(
+        "minutes   step  images/s  images/CPU-s  own MiB  mapped MiB  open files  threads  checkpoints"
+    )
     edges = np.linspace(0, samples[-1].seconds, PARTS + 1)
     for low, high in itertools.pairwise(edges):
         part = [sample for sample in samples if low <= sample.seconds <= high]
@@ -103,13 +114,79 @@ def report(samples: list[Sample], batch_size: int) -> None:
         print(
             f"{high / 60:7.0f} {last.step:6} {images / (last.seconds - first.seconds):9.0f}"
             f" {images / (last.cpu_seconds - first.cpu_seconds):13.0f}"
-            f" {max(s.resident_mib for s in part):11.0f} {max(s.open_files for s in part):11}"
+            f" {max(s.own_mib for s in part):8.0f} {max(s.mapped_mib for s in part):11.0f}"
+            f" {max(s.open_files for s in part):11}"
             f" {max(s.threads for s in part):8} {statistics.median(s.checkpoints for s in part):12.0f}"
         )
 
 
+class Run:
+    """A training in a process of its own."""
+
+    def __init__(self, data: Path, workdir: Path):
+        """Starts it; ``workdir`` is made, and gets all it prints too, in ``output.log``."""
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._workdir, self._start = workdir, time.monotonic()
+        self._log = workdir / "output.log"
+        with self._log.open("w") as output:
+            self._process = subprocess.Popen(
+                command(data, workdir), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def ended(self) -> bool:
+        """Returns whether it has ended."""
+        return self._process.poll() is not None
+
+    def observe(self) -> Sample:
+        """Returns what is seen of it now."""
+        return observe(self._process.pid, self._workdir, self._start)
+
+    def turn(self, seconds: float) -> Sample:
+        """Lets it work for some seconds, and returns what it did in them: later minus earlier."""
+        self._process.send_signal(signal.SIGCONT)
+        before = self.observe()
+        time.sleep(seconds)
+        after = self.observe()
+        self.pause()
+        return Sample(*(late - early for early, late in zip(before, after, strict=True)))
+
+    def pause(self) -> None:
+        """Stops it where it is."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def end(self) -> None:
+        """Ends it by SIGTERM, and this program too if its status is not that of a stopped run."""
+        self._process.send_signal(signal.SIGCONT)
+        self._process.send_signal(signal.SIGTERM)
+        status = self._process.wait(600)
+        if status != 128 + signal.SIGTERM:
+            sys.exit(f"the run ended with status {status}:\n{self._log.read_text()[-2000:]}")
+
+
+def compare_with_fresh(old: Run, data: Path, workdir: Path) -> None:
+    """Prints the speed of an old run over that of one just started, in turns; it is left paused."""
+    old.pause()
+    fresh = Run(data, workdir)
+    while not fresh.ended() and fresh.observe().step < WARM_STEPS:
+        time.sleep(1)
+    fresh.pause()
+    pairs = [(old.turn(TURN_SECONDS), fresh.turn(TURN_SECONDS)) for _ in range(TURNS)]
+    for text, unit in (("second", "seconds"), ("second of processor time", "cpu_seconds")):
+        ratios = [
+            (mine.step / getattr(mine, unit)) / (other.step / getattr(other, unit))
+            for mine, other in pairs
+        ]
+        low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+        print(
+            f"steps per {text}, the old run's over a fresh one's: {middle:.3f} ({low:.3f} to {high:.3f})"
+        )
+    sample = fresh.observe()
+    print(f"the fresh run after {sample.step} steps: {sample.own_mib:.0f} MiB of its own")
+    fresh.end()
+
+
 def main() -> None:
-    """Trains, watches, stops and prints."""
+    """Trains, watches, compares, stops and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--workdir", help="kept; default: a temporary one")
@@ -117,23 +194,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "digits"
         write_images(data)
-        workdir = Path(options.workdir or Path(folder) / "run")
-        workdir.mkdir(parents=True, exist_ok=True)
+        run = Run(data, Path(options.workdir or Path(folder) / "run"))
         samples: list[Sample] = []
-        with (workdir / "output.log").open("w") as output:
-            start = time.monotonic()
-            run = subprocess.Popen(
-                command(data, workdir), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
-            )
-            while time.monotonic() - start < options.minutes * 60 and run.poll() is None:
-                samples.append(observe(run.pid, workdir, start))
-                time.sleep(options.minutes * 60 / SAMPLES)
-            run.send_signal(signal.SIGTERM)
-            status = run.wait(600)
+        while not run.ended() and (not samples or samples[-1].seconds < options.minutes * 60):
+            samples.append(run.observe())
+            time.sleep(options.minutes * 60 / SAMPLES)
         if len(samples) > PARTS:
             report(samples, batch_size=64)
-        if status != 128 + signal.SIGTERM:
-            sys.exit(f"the run ended with status {status}: {workdir / 'output.log'}")
+        if not run.ended():
+            compare_with_fresh(run, data, Path(folder) / "fresh")
+        run.end()
 
 
 if __name__ == "__main__":
