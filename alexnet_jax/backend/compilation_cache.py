@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import os
 import platform
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -37,6 +39,53 @@ def enable(setting: str) -> Path | None:
     # JAX's default of a second leaves out most of what a small network compiles.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return directory
+
+
+def keep_where_sound(function: Any, devices: Sequence[jax.Device]) -> Any:
+    """Returns a jitted function whose programs are kept only where they can be used again.
+
+    XLA starts the sums and exchanges of a program in one order on all devices. Of a program for several CPU devices
+    that was read back from disk jaxlib 0.10.2 has lost that order: two that do not depend on each other then wait for
+    one another, and after 40 seconds XLA aborts the process. Programs for several CPU devices are compiled anew.
+
+    Args:
+      function: From ``jax.jit`` or ``jax.pmap``.
+      devices: All that it runs on, those of other processes too.
+    """
+    sound = len(devices) == 1 or devices[0].platform != "cpu"
+    return function if sound else _NotKept(function)
+
+
+class _NotKept:
+    """A jitted function, and what ``lower`` makes of it, that leaves nothing in the cache."""
+
+    def __init__(self, wrapped: Any):
+        self._wrapped = wrapped
+
+    def __call__(self, *arguments: Any) -> Any:
+        with _keeping_nothing():
+            return self._wrapped(*arguments)
+
+    def lower(self, *arguments: Any) -> "_NotKept":
+        return _NotKept(self._wrapped.lower(*arguments))
+
+    def compile(self) -> Any:
+        with _keeping_nothing():
+            return self._wrapped.compile()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+
+@contextlib.contextmanager
+def _keeping_nothing() -> Iterator[None]:
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, float("inf"))
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def _user_directory() -> Path:

@@ -10,6 +10,7 @@ from jax import numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from alexnet_jax.backend.capabilities import donates
+from alexnet_jax.backend.compilation_cache import keep_where_sound
 from alexnet_jax.model.placement import Convolution, Placement
 from alexnet_jax.model.variants import Variant
 from alexnet_jax.train import hybrid, mixing
@@ -76,6 +77,7 @@ class JitStrategy:
 
     def __init__(self, devices: Sequence[jax.Device], variant: Variant):
         del variant
+        self._devices = list(devices)
         # Auto axes: the compiler propagates shardings; explicit ones would put them into every array's type.
         self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
@@ -141,7 +143,7 @@ class JitStrategy:
     def train_step(self, step: TrainStep, state: TrainState) -> Any:
         """Returns the jitted step; it consumes the state it is given, where the devices can."""
         where = self.state_shardings(state)
-        return jax.jit(
+        return self._jit(
             step,
             in_shardings=(where, self.by_row),
             out_shardings=(where, self.replicated),
@@ -156,7 +158,7 @@ class JitStrategy:
         """Returns the jitted steps of a dispatch; they consume the state they are given, where the devices can."""
         where = self.state_shardings(state)
         whole, split = self.replicated, self._by_step_and_row
-        return jax.jit(
+        return self._jit(
             steps,
             in_shardings=(where, {"images": whole, "steps": split, "count": whole}),
             out_shardings=(where, whole),
@@ -166,7 +168,10 @@ class JitStrategy:
     def eval_step(self, step: EvalStep, state: TrainState) -> Any:
         """Returns the jitted step."""
         where = self.state_shardings(state)
-        return jax.jit(step, in_shardings=(where, self.by_row), out_shardings=self.replicated)
+        return self._jit(step, in_shardings=(where, self.by_row), out_shardings=self.replicated)
+
+    def _jit(self, function: Callable[..., Any], **options: Any) -> Any:
+        return keep_where_sound(jax.jit(function, **options), self._devices)
 
 
 class HybridStrategy(JitStrategy):
@@ -194,7 +199,6 @@ class PmapStrategy(JitStrategy):
 
     def __init__(self, devices: Sequence[jax.Device], variant: Variant):
         super().__init__(devices, variant)
-        self._devices = list(devices)
         self._own_count = len(self.mesh.local_devices)  # of them this process has, and fills
         self.placement = Placement(batch_axis=AXIS)
 
@@ -242,9 +246,10 @@ class PmapStrategy(JitStrategy):
         # The state is one array for all devices, as everywhere else, so it has no axis of devices.
         in_axes: Any = (None, batch_axes)
         out_axes: Any = None
-        return jax.pmap(
+        mapped = jax.pmap(
             step, AXIS, in_axes=in_axes, out_axes=out_axes, devices=self._devices, **options
         )
+        return keep_where_sound(mapped, self._devices)
 
 
 STRATEGIES: dict[str, Callable[[Sequence[jax.Device], Variant], Strategy]] = {

@@ -64,3 +64,49 @@ def test_programs_unused_for_longest_go_first(tmp_path, monkeypatch):
         os.utime(tmp_path / name, (1_000_000 - age, 1_000_000))
     compilation_cache._prune(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
+
+
+STEP = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_disable_most_optimizations", True)  # compiles in a third of the time
+from alexnet_jax.backend import compilation_cache
+from alexnet_jax.train.loop import evaluate
+from tests.train.runs import build, small_config
+directory = compilation_cache.enable(sys.argv[1])
+run = build(small_config(parallelism=sys.argv[2]), int(sys.argv[3]))
+evaluate(run.eval_step, run.initial_state, run.eval_batches())
+batch = run.strategy.place_batch(next(run.train_batches(0)))
+if sys.argv[4] == "lowered":
+    run.train_step.lower(run.initial_state, batch).compile()
+else:
+    run.train_step(run.initial_state, batch)
+kept = [path.name for path in directory.iterdir()]
+print(sum(name.startswith(("jit_train_step", "jit_eval_step")) for name in kept if name.endswith("-cache")))
+print(sum("step" in name for name in kept if name.endswith("-cache")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "devices", "how", "kept"),
+    [
+        ("jit", 1, "called", 2),
+        ("jit", 2, "called", 0),
+        ("jit", 2, "lowered", 0),
+        ("hybrid", 2, "lowered", 0),
+    ],
+)
+def test_a_step_over_several_cpu_devices_is_compiled_in_every_process(
+    tmp_path, strategy, devices, how, kept
+):
+    """Read back from disk, jaxlib 0.10.2's programs for several of them wait for ever, now and then."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    run = subprocess.run(
+        [sys.executable, "-c", STEP, tmp_path, strategy, str(devices), how],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=inherited | {"JAX_PLATFORMS": "cpu"},
+    )
+    assert run.stdout.split() == [str(kept)] * 2
