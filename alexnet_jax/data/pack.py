@@ -8,6 +8,7 @@ as "squash" (both sides to ``size``) see them. Sources of arrays are stored as t
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -26,6 +27,7 @@ from alexnet_jax.data.broken import BrokenImages, describe
 from alexnet_jax.data.checks import label_problems
 from alexnet_jax.data.sources.base import InMemory, Source
 from alexnet_jax.data.sources.packed import (
+    DAMAGED,
     FORMAT,
     MANIFEST_FILE,
     files,
@@ -44,6 +46,7 @@ SPARE_BYTES = 2**28  # to leave free on the disk
 
 Pixels = tuple[np.ndarray, tuple[int, int]]  # an image, and the height and width it had
 Loader = Callable[[Any], Pixels]
+Shard = tuple[str, str, int, int]  # its view, file without ending, first example, one past its last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,7 @@ def pack(request: Request, out: Path, progress: Callable[[int, int], None]) -> d
     _open_directory(out, plan)
     shards = list(_shards(plan))
     total = sum(stop - start for _, _, start, stop in shards)
-    missing = [shard for shard in shards if not (out / f"{shard[1]}.json").is_file()]
+    missing = [shard for shard in shards if not _is_packed(out, plan, shard)]
     _check_space(out, plan, missing)
     _write_json(out / PLAN_FILE, plan)
     done = total - sum(stop - start for _, _, start, stop in missing)
@@ -189,15 +192,31 @@ def _open_directory(out: Path, plan: dict[str, Any]) -> None:
             )
 
 
-def _shards(plan: dict[str, Any]) -> Iterator[tuple[str, str, int, int]]:
-    """Yields (view, file without ending, first example, one past the last) of every shard."""
+def _shards(plan: dict[str, Any]) -> Iterator[Shard]:
     for name, view in plan["views"].items():
         for number, start in enumerate(range(0, view["examples"], view["shard_examples"])):
             stop = min(start + view["shard_examples"], view["examples"])
             yield name, f"{name}-{number:05}", start, stop
 
 
-def _check_space(out: Path, plan: dict[str, Any], missing: list[tuple[str, str, int, int]]) -> None:
+def _is_packed(out: Path, plan: dict[str, Any], shard: Shard) -> bool:
+    """Returns whether a shard is there: its record, written last, is whole, and its file as long as it must be."""
+    view, file, start, stop = shard
+    count = stop - start
+    with contextlib.suppress(*DAMAGED):
+        record = json.loads((out / f"{file}.json").read_text())
+        size = (out / f"{file}.bin").stat().st_size
+        return (
+            np.array(record["labels"], np.int32).shape == (count,)
+            and np.array(record["shapes"], np.int32).shape == (count, 2)
+            and 0 <= record["replaced"] <= count
+            and len(record["sha256"]) == hashlib.sha256().digest_size * 2
+            and size == count * math.prod(plan["views"][view]["image_shape"])
+        )
+    return False
+
+
+def _check_space(out: Path, plan: dict[str, Any], missing: list[Shard]) -> None:
     sizes = {name: math.prod(view["image_shape"]) for name, view in plan["views"].items()}
     needed = sum((stop - start) * sizes[view] for view, _, start, stop in missing)
     free = shutil.disk_usage(out).free
@@ -329,7 +348,10 @@ def _tidy(out: Path, manifest: dict[str, Any]) -> None:
 
 def _write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    with temporary.open("w") as file:
+        file.write(json.dumps(value, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

@@ -143,6 +143,42 @@ def test_an_interrupted_packing_is_finished_alike(photos, tmp_path, stop_after):
     assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("train-00001.json", lambda data: b""),  # as a machine without power may leave it
+        ("train-00001.json", lambda data: data[:-9]),
+        ("train-00001.json", lambda data: b"[]"),
+        ("train-00001.json", lambda data: data.replace(b'"labels": [', b'"labels": [7,')),
+        ("train-00001.json", lambda data: data.replace(b'"replaced": 0', b'"replaced": "none"')),
+        ("train-00001.json", lambda data: data.replace(b'"sha256": "', b'"sha256": "0')),
+        ("train-00001.bin", lambda data: data[:-1]),
+        ("train-00001.bin", None),
+    ],
+)
+def test_a_shard_that_was_damaged_meanwhile_is_packed_anew(photos, tmp_path, file, damage):
+    sources = {split: open_folder(photos, split) for split in ("train", "eval")}
+    request = packing.Request("photos", sources, 64, 40_000, 0.001, 2)
+
+    def interrupt(done: int, total: int) -> None:
+        if done > 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        packing.pack(request, tmp_path / "out", interrupt)
+    path = tmp_path / "out" / file
+    if damage:
+        assert damage(path.read_bytes()) != path.read_bytes()
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
+    starts = []
+    packing.pack(request, tmp_path / "out", lambda done, total: starts.append(done))
+    assert starts[0] == 6  # two of three shards of three
+    packing.pack(request, tmp_path / "whole", lambda done, total: None)
+    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+
+
 def test_a_killed_packing_is_finished_alike(tmp_path):
     write_folder(tmp_path / "photos", per_class=60)
     command = [sys.executable, "-m", "alexnet_jax", "pack", f"folder:{tmp_path / 'photos'}"]

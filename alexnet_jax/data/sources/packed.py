@@ -100,7 +100,8 @@ def open_split(settings: SourceSettings, split: str) -> PackedSource:
 
 
 # What a JSON file with a missing or odd value makes Python and NumPy raise.
-_DAMAGED = (
+# What reading or making sense of a damaged file can raise.
+DAMAGED = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError),
     *(OverflowError, RecursionError, OSError, MemoryError, EOFError),
 )
@@ -113,7 +114,7 @@ def refuse_damaged(file: Path) -> Iterator[None]:
         yield
     except RequestError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise RequestError(
             f"{file} is damaged ({type(error).__name__}: {error}). Copy it again, or pack again into another directory."
         ) from error
