@@ -4,11 +4,13 @@
 
 DIR holds train/ and val/ with class folders of JPEGs. tf.data is measured where TensorFlow is installed. Rounds
 alternate between the paths; the medians of one run are printed, and how much faster two threads decode than one, round
-by round. What a path has loaded ahead between its rounds is taken before the clock starts.
+by round. What a path has loaded ahead between its rounds is taken before the clock starts. Two processes that share
+nothing, decoding over one alone, tell how much of two threads' gain the machine allows.
 """
 
 import argparse
-import itertools
+import concurrent.futures
+import multiprocessing
 import statistics
 import tempfile
 import time
@@ -72,14 +74,32 @@ def rates(batches: Iterator[Any], seconds: float) -> tuple[float, float]:
     return count / (time.process_time() - cpu), count / (time.perf_counter() - start)
 
 
+_encoded: list[bytes] = []  # in a process that only decodes
+
+
+def load(path: str) -> None:
+    """Reads a process's files."""
+    files = folder.open_split(settings(path), "train")
+    _encoded.extend(files[index]["image"] for index in range(len(files)))
+
+
+def decode_alone(seconds: float) -> float:
+    """Decodes in this process, and returns images per second."""
+    decoder, generator = decode.random_resized_crop(SIZE, AREA, ASPECT), np.random.default_rng(0)
+    start, count = time.perf_counter(), 0
+    while (passed := time.perf_counter() - start) < seconds:
+        decoder(_encoded[count % len(_encoded)], generator)
+        count += 1
+    return count / passed
+
+
+def settings(path: str) -> SourceSettings:
+    """Returns how to open a directory."""
+    return SourceSettings(path=path, image_size=SIZE, num_classes=2, synthetic_examples=1, seed=0)
+
+
 def open_sources(path: str, out: Path) -> tuple[Source, Source]:
     """Opens the files, and packs them and opens that."""
-
-    def settings(path: str) -> SourceSettings:
-        return SourceSettings(
-            path=path, image_size=SIZE, num_classes=2, synthetic_examples=1, seed=0
-        )
-
     files = {split: folder.open_split(settings(path), split) for split in SPLITS}
     pack.pack(pack.Request(path, files, 256, 2**30, 0.001, 2), out, lambda done, total: None)
     return files["train"], packed.open_split(settings(str(out)), "train")
@@ -114,19 +134,36 @@ def main() -> None:
         running = {name: make() for name, make in paths.items()}
         for batches in running.values():
             next(batches)
-        for _, (name, batches) in itertools.product(range(options.rounds), running.items()):
-            time.sleep(PAUSE_SECONDS)
-            measured[name].append(rates(batches, options.seconds))
+        processes = []
+        with concurrent.futures.ProcessPoolExecutor(
+            2, multiprocessing.get_context("spawn"), load, (options.path,)
+        ) as pool:
+            list(pool.map(decode_alone, [PAUSE_SECONDS] * 2))  # starts both
+            for _ in range(options.rounds):
+                for name, batches in running.items():
+                    time.sleep(PAUSE_SECONDS)
+                    measured[name].append(rates(batches, options.seconds))
+                time.sleep(PAUSE_SECONDS)
+                one, two = (
+                    sum(pool.map(decode_alone, [options.seconds] * number)) for number in (1, 2)
+                )
+                processes.append(two / one)
     for name, values in measured.items():
         cpu, wall = (statistics.median(column) for column in zip(*values, strict=True))
         print(f"{name:26} {cpu:9.0f} images per CPU-second {wall:9.0f} images/s")
-    scaling = [
+    threads = [
         two / one
         for (_, one), (_, two) in zip(measured[ONE_THREAD], measured[TWO_THREADS], strict=True)
     ]
+    print_scaling("two threads over one", threads)
+    print_scaling("two processes over one", processes)
+
+
+def print_scaling(what: str, ratios: list[float]) -> None:
+    """Prints the median and range of images per second over images per second."""
     print(
-        f"two threads over one, images/s: {statistics.median(scaling):.2f} "
-        f"({min(scaling):.2f} to {max(scaling):.2f} in {len(scaling)} rounds)"
+        f"{what}: {statistics.median(ratios):.2f} times the images/s "
+        f"({min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds)"
     )
 
 

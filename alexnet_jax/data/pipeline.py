@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import os
+import threading
 from collections.abc import Generator
 from typing import NotRequired, Protocol, TypedDict
 
@@ -15,6 +16,8 @@ from alexnet_jax.data.order import PADDING
 from alexnet_jax.data.sources.base import InMemory, Reshaped, Source
 
 PREFETCH_BATCHES = 2
+# Batches in work at once: while the last images of one are decoded, threads are free for the next one.
+BATCHES_AT_ONCE = 2
 
 
 class Batch(TypedDict):
@@ -100,9 +103,22 @@ class BatchSource:
                 return load(index, row)
             return self.broken.first_readable(self.source, index, lambda place: load(place, row))
 
-        loaded = self.pool.map(load_readable, indices.tolist(), rows.tolist())
-        images, labels = zip(*loaded, strict=True)
-        return np.stack(images), np.array(labels, np.int32)
+        whole: list[np.ndarray] = []  # the batch's images, made when the first one's shape is known
+        lock = threading.Lock()
+
+        def place(index: int, row: int, at: int) -> int:
+            image, label = load_readable(index, row)
+            with lock:
+                if not whole:
+                    whole.append(np.empty((len(indices), *image.shape), image.dtype))
+            whole[0][at] = (
+                image  # by the threads that decode, so that nothing is left to do after the last
+            )
+            return label
+
+        loaded = self.pool.map(place, indices.tolist(), rows.tolist(), range(len(indices)))
+        labels = np.fromiter(loaded, np.int32, len(indices))
+        return whole[0], labels
 
 
 def iterate(
@@ -133,7 +149,7 @@ def iterate(
     num_threads = num_threads or os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(num_threads, "alexnet-decode") as pool:
         batches = BatchSource(source, order, stop_step, rows, seed, decoder, pool, broken)
-        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCH_BATCHES)
+        options = grain.ReadOptions(BATCHES_AT_ONCE, PREFETCH_BATCHES)
         dataset = grain.MapDataset.source(batches)[start_step:].to_iter_dataset(options)
         iterator = iter(dataset)
         try:

@@ -35,6 +35,11 @@ class _Encoded:
         return ""
 
 
+def _value(encoded):
+    """Returns the number that an image of ``_Encoded`` is filled with."""
+    return int(np.asarray(Image.open(io.BytesIO(encoded)))[0, 0, 0])
+
+
 def _iterate(source, order, **changes):
     arguments = {
         "start_step": 0,
@@ -95,14 +100,13 @@ def test_random_crops_are_addressed_by_step_and_row():
     """The same crop whatever the step the run starts at and the rows the process loads; another by seed."""
 
     def draws(**changes):
-        drawn = {}
-
         def decoder(encoded, generator):
-            value = int(np.asarray(Image.open(io.BytesIO(encoded)))[0, 0, 0])
-            drawn[value] = (*drawn.get(value, ()), generator.random())
-            return np.zeros((2, 2, 3), np.uint8)
+            return np.array([_value(encoded), generator.random()])
 
-        _iterate(_Encoded(), TrainOrder(50, 50, seed=0), decoder=decoder, stop_step=2, **changes)
+        order, drawn = TrainOrder(50, 50, seed=0), {}
+        for batch in _iterate(_Encoded(), order, decoder=decoder, stop_step=2, **changes):
+            for value, draw in batch["image"].tolist():
+                drawn[value] = (*drawn.get(value, ()), draw)
         return drawn
 
     whole = draws()
@@ -112,6 +116,22 @@ def test_random_crops_are_addressed_by_step_and_row():
     assert {value: pair[-1:] for value, pair in whole.items()} == second
     assert part.items() <= second.items()
     assert draws(seed=1) != whole
+
+
+def test_threads_start_on_the_next_batch_while_the_last_image_of_one_is_decoded():
+    order, started = TrainOrder(50, 4, seed=0), threading.Event()
+    held, awaited = order.indices(0)[-1], order.indices(1)[0]
+
+    def decoder(encoded, generator):
+        if _value(encoded) == awaited:
+            started.set()
+        if _value(encoded) == held:
+            assert started.wait(20), "the thread waits for the other one"
+        return np.array([_value(encoded)])
+
+    batches = _iterate(_Encoded(), order, decoder=decoder, stop_step=2)
+    for step, batch in enumerate(batches):
+        np.testing.assert_array_equal(batch["image"][:, 0], order.indices(step))
 
 
 def test_an_error_in_a_source_reaches_the_consumer():
