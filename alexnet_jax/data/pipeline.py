@@ -103,22 +103,23 @@ class BatchSource:
                 return load(index, row)
             return self.broken.first_readable(self.source, index, lambda place: load(place, row))
 
-        whole: list[np.ndarray] = []  # the batch's images, made when the first one's shape is known
+        # The threads that decode write into the batch, so that nothing is left to do after the last image.
+        images: list[
+            np.ndarray
+        ] = []  # the batch's array, made when the first image's shape is known
         lock = threading.Lock()
 
         def place(index: int, row: int, at: int) -> int:
             image, label = load_readable(index, row)
             with lock:
-                if not whole:
-                    whole.append(np.empty((len(indices), *image.shape), image.dtype))
-            whole[0][at] = (
-                image  # by the threads that decode, so that nothing is left to do after the last
-            )
+                if not images:
+                    images.append(np.empty((len(indices), *image.shape), image.dtype))
+            images[0][at] = image
             return label
 
-        loaded = self.pool.map(place, indices.tolist(), rows.tolist(), range(len(indices)))
-        labels = np.fromiter(loaded, np.int32, len(indices))
-        return whole[0], labels
+        placed = self.pool.map(place, indices.tolist(), rows.tolist(), range(len(indices)))
+        labels = np.fromiter(placed, np.int32, len(indices))
+        return images[0], labels
 
 
 def iterate(

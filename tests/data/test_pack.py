@@ -122,8 +122,8 @@ def test_the_same_request_writes_the_same_files(photos, whole, tmp_path):
     assert _contents(tmp_path / "again") == _contents(whole)
 
 
-@pytest.mark.parametrize("stop_after", [0, 1, 5, 20, 40, 47])
-def test_an_interrupted_packing_is_finished_alike(photos, tmp_path, stop_after):
+def _interrupt(photos, out, stop_after):
+    """Packs until more than ``stop_after`` images are done; returns the request."""
     sources = {split: open_folder(photos, split) for split in ("train", "eval")}
     request = packing.Request("photos", sources, 64, 40_000, 0.001, 2)
 
@@ -132,15 +132,27 @@ def test_an_interrupted_packing_is_finished_alike(photos, tmp_path, stop_after):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        packing.pack(request, tmp_path / "out", interrupt)
+        packing.pack(request, out, interrupt)
+    return request
+
+
+def _assert_goes_on(request, directory, done_before):
+    """Packs on in ``directory``/out, from so many images, to the files of an uninterrupted packing."""
+    starts = []
+    packing.pack(request, directory / "out", lambda done, total: starts.append(done))
+    assert starts[0] == done_before
+    packing.pack(request, directory / "whole", lambda done, total: None)
+    assert _contents(directory / "out") == _contents(directory / "whole")
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 5, 20, 40, 47])
+def test_an_interrupted_packing_is_finished_alike(photos, tmp_path, stop_after):
+    request = _interrupt(photos, tmp_path / "out", stop_after)
     assert not (tmp_path / "out" / "manifest.json").exists()
     with pytest.raises(RequestError, match=r"is no packed data set: it has no manifest\.json"):
         _open(tmp_path / "out")
-    starts = []
-    packing.pack(request, tmp_path / "out", lambda done, total: starts.append(done))
-    assert starts[0] == stop_after // 16 * 16 + stop_after % 16 // 3 * 3  # whole shards, of three
-    packing.pack(request, tmp_path / "whole", lambda done, total: None)
-    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+    # whole shards, of three
+    _assert_goes_on(request, tmp_path, stop_after // 16 * 16 + stop_after % 16 // 3 * 3)
 
 
 @pytest.mark.parametrize(
@@ -157,26 +169,14 @@ def test_an_interrupted_packing_is_finished_alike(photos, tmp_path, stop_after):
     ],
 )
 def test_a_shard_that_was_damaged_meanwhile_is_packed_anew(photos, tmp_path, file, damage):
-    sources = {split: open_folder(photos, split) for split in ("train", "eval")}
-    request = packing.Request("photos", sources, 64, 40_000, 0.001, 2)
-
-    def interrupt(done: int, total: int) -> None:
-        if done > 9:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        packing.pack(request, tmp_path / "out", interrupt)
+    request = _interrupt(photos, tmp_path / "out", stop_after=9)
     path = tmp_path / "out" / file
     if damage:
         assert damage(path.read_bytes()) != path.read_bytes()
         path.write_bytes(damage(path.read_bytes()))
     else:
         path.unlink()
-    starts = []
-    packing.pack(request, tmp_path / "out", lambda done, total: starts.append(done))
-    assert starts[0] == 6  # two of three shards of three
-    packing.pack(request, tmp_path / "whole", lambda done, total: None)
-    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+    _assert_goes_on(request, tmp_path, 6)  # two of three shards of three
 
 
 def test_a_killed_packing_is_finished_alike(tmp_path):

@@ -99,8 +99,7 @@ def open_split(settings: SourceSettings, split: str) -> PackedSource:
     return source
 
 
-# What a JSON file with a missing or odd value makes Python and NumPy raise.
-# What reading or making sense of a damaged file can raise.
+# What reading a damaged JSON file, with a missing or odd value, makes Python and NumPy raise.
 DAMAGED = (
     *(KeyError, IndexError, TypeError, ValueError, AttributeError),
     *(OverflowError, RecursionError, OSError, MemoryError, EOFError),
