@@ -244,7 +244,7 @@ def create(
       image_size: Height and width of the input in pixels; the publisher's where None.
       dropout_rate: In [0, 1); the publisher's where None.
       dtype: What the layers compute in. Parameters and logits are float32 always.
-      seed: Of the parameters.
+      seed: Of the parameters, in [0, 2**32).
       frozen: Layers that training leaves alone; of the parameters the optimizer must know it too.
       placement: How the model is spread over devices; by default as the compiler sees fit.
       layers: How they are computed, with the same results: "plain" leaves all to the compiler and has derivatives of
@@ -264,6 +264,8 @@ def create(
         raise RequestError(f"num_classes={num_classes}: a classifier needs at least one class.")
     if not 0 <= dropout_rate < 1:
         raise RequestError(f"dropout_rate={dropout_rate} is not in [0, 1).")
+    if not 0 <= seed < 2**32:  # JAX draws from these bits alone
+        raise RequestError(f"seed={seed} is not in [0, 2**32).")
     if layers not in FORMULATIONS:
         raise RequestError(f"layers={layers!r} is not one of: {', '.join(FORMULATIONS)}.")
     row.feature_size(image_size)  # refuses images too small

@@ -133,6 +133,8 @@ def test_parameters_are_named_after_their_layers():
         ({"variant": "cifar32", "num_classes": 0}, "num_classes=0: a classifier needs"),
         ({"variant": "cifar32", "dropout_rate": 1.0}, r"dropout_rate=1.0 is not in \[0, 1\)"),
         ({"variant": "mindspore_cifar", "image_size": 32}, "image_size=32 is too small"),
+        ({"variant": "cifar32", "seed": -1}, r"seed=-1 is not in \[0, 2\*\*32\)"),
+        ({"variant": "cifar32", "seed": 2**32}, "seed=4294967296 is not in"),
     ],
 )
 def test_bad_requests(options, message):
