@@ -15,5 +15,6 @@ else
   echo "Tests of PJRT plugins not run: the plugin they use exists for Linux on x86-64 only"
 fi
 # A file's tests stay in one process, so that its runs and compiled programs are made once; in order, as the last files
-# are short.
-"$python" -m pytest -rs --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
+# are short. A process that dies is not replaced: with loadfile, pytest-xdist would then wait for ever.
+"$python" -m pytest -rs --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder \
+  --max-worker-restart=0 "$@"
