@@ -73,8 +73,9 @@ def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> list[str]:
     compilation_cache.enable(default_config().compilation_cache)
     (device, *_) = activate("auto", "", {})
     examinations = [examine(run, device, evaluate=evaluate) for run in runs]
+    page = render(runs, examinations)
     try:
-        out.write_text(render(runs, examinations), encoding="utf-8")
+        out.write_text(page, encoding="utf-8")
     except OSError as error:
         raise RequestError(f"--out={out} cannot be written: {error.strerror}.") from error
     return [

@@ -31,6 +31,7 @@ class Examination:
       class_names: By label; empty without predictions.
       source: The evaluation split; None without predictions.
       decoder: Turns its images into what the network sees; None where they are arrays.
+      broken: Which of them could not be read: another was evaluated in their place.
       device: Where it was evaluated.
       missing: Why something is None, a sentence each.
     """
@@ -42,6 +43,7 @@ class Examination:
     class_names: Sequence[str] = ()
     source: Source | None = None
     decoder: decode.Decoder | None = None
+    broken: Sequence[int] = ()
     device: str = ""
     missing: tuple[str, ...] = ()
 
@@ -102,6 +104,7 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
         class_names=sources["eval"].class_names,
         source=sources["eval"],
         decoder=built.decoders["eval"],
+        broken=built.broken["eval"].found(),
         device=device.device_kind,
     )
 
@@ -110,7 +113,7 @@ def _on_one_device(config: ConfigDict, run: Run) -> ConfigDict:
     """Returns the run's configuration for one device of one process, in the precision it was trained in."""
     config.parallelism = "jit"
     config.optimizer.accumulate_steps = 1
-    config.data.resident = "false"
+    config.data.resident, config.steps_per_dispatch = "false", 0
     if run.card is not None:
         config.model.precision = run.card["precision"]
     return config

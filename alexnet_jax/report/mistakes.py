@@ -37,11 +37,11 @@ def most_confused(predictions: Predictions, names: Sequence[str], count: int) ->
     ]
 
 
-def best(predictions: Predictions, count: int) -> np.ndarray:
-    """Returns the images with the lowest losses, lowest first."""
-    return np.argsort(predictions.losses, kind="stable")[:count]
+def best(predictions: Predictions) -> np.ndarray:
+    """Returns all images in the order of their losses, the lowest first."""
+    return np.argsort(predictions.losses, kind="stable")
 
 
-def worst(predictions: Predictions, count: int) -> np.ndarray:
-    """Returns the images with the highest losses, highest first."""
-    return np.argsort(-predictions.losses, kind="stable")[:count]
+def worst(predictions: Predictions) -> np.ndarray:
+    """Returns all images in the order of their losses, the highest first."""
+    return np.argsort(-predictions.losses, kind="stable")

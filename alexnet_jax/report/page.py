@@ -148,13 +148,15 @@ def _filter_pictures(seen: Examination) -> list[dict[str, str]]:
 def _evaluated(seen: Examination, predictions: Predictions) -> dict[str, Any]:
     names = seen.class_names
     wrong = int((predictions.classes[:, 0] != predictions.labels).sum())
+    broken = f" {len(seen.broken)} could not be read: others were taken in their place."
     shown: dict[str, Any] = {
         "evaluated": f"The checkpoint of step {seen.step}, evaluated again on {seen.device}: "
-        f"{wrong} of {len(predictions.labels)} images are taken for another class.",
+        f"{wrong} of {len(predictions.labels)} images are taken for another class."
+        + broken * bool(seen.broken),
         "pairs": mistakes.most_confused(predictions, names, PAIRS),
         "examples": [
-            ("Best known", _examples(seen, predictions, mistakes.best(predictions, EXAMPLES))),
-            ("Worst known", _examples(seen, predictions, mistakes.worst(predictions, EXAMPLES))),
+            ("Best known", _examples(seen, predictions, mistakes.best(predictions))),
+            ("Worst known", _examples(seen, predictions, mistakes.worst(predictions))),
         ],
     }
     if len(names) <= MOST_MATRIX_CLASSES:
@@ -164,9 +166,10 @@ def _evaluated(seen: Examination, predictions: Predictions) -> dict[str, Any]:
     return shown
 
 
-def _examples(seen: Examination, predictions: Predictions, which: np.ndarray) -> list[Any]:
+def _examples(seen: Examination, predictions: Predictions, order: np.ndarray) -> list[Any]:
+    """Returns what is shown of the first images in an order that can be read."""
     shown = []
-    for index in which.tolist():
+    for index in order[~np.isin(order, seen.broken)][:EXAMPLES].tolist():
         label = int(predictions.labels[index])
         guesses = zip(predictions.classes[index], predictions.probabilities[index], strict=True)
         truth, first = seen.class_names[label], seen.class_names[predictions.classes[index, 0]]

@@ -1,15 +1,19 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from alexnet_jax import __main__
+from alexnet_jax import __main__, main
 from alexnet_jax.commands import report
 from alexnet_jax.errors import RequestError
 from alexnet_jax.report import examination, mistakes
 from alexnet_jax.train.predictions import Predictions
+
+ROOT = Path(__file__).parents[2]
 
 
 def _predictions(labels, first, losses) -> Predictions:
@@ -31,8 +35,8 @@ def test_most_confused_best_and_worst():
         ("ant", "bee", 2, 3),
         ("cat", "ant", 1, 1),
     ]
-    assert mistakes.best(found, 2).tolist() == [3, 2]
-    assert mistakes.worst(found, 2).tolist() == [4, 1]
+    assert mistakes.best(found).tolist() == [3, 2, 0, 1, 4]
+    assert mistakes.worst(found).tolist() == [4, 1, 0, 2, 3]
 
 
 def test_the_page_says_what_the_run_did(pages, workdir):
@@ -120,6 +124,42 @@ def _damage(checkpoint) -> None:
     """Cuts the largest file of a checkpoint in half."""
     file = max(checkpoint.rglob("*"), key=lambda path: path.stat().st_size)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_a_run_of_several_steps_a_dispatch_is_evaluated_again(workdir, tmp_path):
+    path = tmp_path / "resident"
+    shutil.copytree(workdir, path)
+    settings = json.loads((path / "config.json").read_text())
+    settings["data"]["resident"], settings["steps_per_dispatch"] = "true", 16
+    (path / "config.json").write_text(json.dumps(settings))
+    assert "of 360 images are taken for another class" in _page_of(path)
+
+
+def test_an_image_that_cannot_be_read_is_no_example(tmp_path, capsys):
+    for name, size in {"train": 16, "val": 6}.items():
+        for index in range(size):
+            path = tmp_path / f"images/{name}/{index % 2}/{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.full((32, 32, 3), 120 * (index % 2) + index + size, np.uint8)
+            Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[:60])
+    settings = {
+        "data.source": "folder",
+        "data.path": tmp_path / "images",
+        "data.max_broken_fraction": 0.5,
+        "model.num_classes": 2,
+        "batch_size": 8,
+        "num_epochs": 1,
+        "schedule.warmup_epochs": 0.0,
+    }
+    overrides = [f"--config.{key}={value}" for key, value in settings.items()]
+    run = tmp_path / "run"
+    config = f"--config={ROOT}/configs/digits.py"
+    assert main.main(["main", config, f"--workdir={run}", *overrides]) == 0
+    page = _page_of(run)
+    assert "of 6 images are taken for another class. 1 could not be read" in page
+    assert "0/0.png, a 0, " in page
+    assert "1/5.png" not in page
 
 
 def test_broken_images_are_no_reason_to_show_nothing(workdir, tmp_path, monkeypatch):
