@@ -173,6 +173,20 @@ class TestFolder:
         assert example["label"] == 1
         assert example["image"] == (tmp_path / "train/bee/1.JPEG").read_bytes()
 
+    def test_fingerprint_follows_files_and_labels(self, tmp_path):
+        _write_folder(tmp_path)
+        lists = tmp_path / "train_list.txt"
+
+        def fingerprint(text: str) -> str:
+            lists.write_text(text)
+            return _open("folder", path=tmp_path).fingerprint()
+
+        right = fingerprint("cow/1.JPEG 2\nant/0.png 0\n")
+        assert fingerprint("cow/1.JPEG 2\nant/0.png 0\n") == right
+        assert fingerprint("cow/1.JPEG 1\nant/0.png 0\n") != right
+        (tmp_path / "train/ant/0.png").write_bytes(b"shorter")
+        assert fingerprint("cow/1.JPEG 2\nant/0.png 0\n") != right
+
     @pytest.mark.parametrize("prefix", ["", "val/"])
     def test_list_file(self, tmp_path, prefix):
         _write_folder(tmp_path)

@@ -64,8 +64,9 @@ class FolderSource:
         return str(self.root / self.paths[index])
 
     def fingerprint(self) -> str:
-        """Returns a digest of every file's path and size; one that has vanished has none."""
-        return digest(["".join(f"{path} {_size(self.root / path)}\n" for path in self.paths)])
+        """Returns a digest of every file's path and size and of the labels; a file that has vanished has no size."""
+        files = "".join(f"{path} {_size(self.root / path)}\n" for path in self.paths)
+        return digest([files, self.labels])
 
 
 def _size(path: Path) -> int | None:
