@@ -5,9 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
 
-workdir=runs/digits
+workdir=runs/digits previous=
 for argument in "$@"; do
   case $argument in --workdir=*) workdir=${argument#*=} ;; esac
+  if [ "$previous" = --workdir ]; then workdir=$argument; fi
+  previous=$argument
 done
 echo "Installing (a minute or two the first time) ..."
 make_environment quickstart quickstart

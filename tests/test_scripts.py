@@ -1,6 +1,7 @@
 """The one-line equivalents of our sources' scripts: the command each becomes is one the trainer takes."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -48,6 +49,38 @@ def test_script_becomes_a_command_the_trainer_takes(arguments, expected):
     assert configuration.validate(config) == []
     assert {key: configuration.get(config, key) for key in expected} == expected
     assert options.mode == ("eval" if script == "evaluate.sh" else "train")
+
+
+STAND_IN = """#!/usr/bin/env bash
+# A Python that makes environments of itself and says what else it is asked to do.
+case "$*" in
+  *print*) echo 0.0 ;;
+  -c*) ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  *) echo "$*" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--workdir", "runs/b"], ["--workdir=runs/b"]])
+def test_the_quick_start_reports_on_the_run_it_trained(tmp_path, arguments):
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    (tmp_path / "runs/b").mkdir(parents=True)
+    (tmp_path / "runs/b/run.json").touch()
+    python = tmp_path / "python"
+    python.write_text(STAND_IN)
+    python.chmod(0o755)
+    run = subprocess.run(
+        ["bash", "scripts/quickstart.sh", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *_, trained, _, reported = run.stdout.splitlines()
+    assert trained.endswith(" ".join(arguments))
+    assert reported == "-m alexnet_jax report runs/b"
 
 
 def test_every_script_and_recipe_is_in_the_documentation():
