@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_jax.backend import memory
 from alexnet_jax.data import decode, pack, pipeline
 from alexnet_jax.data.order import TrainOrder
 from alexnet_jax.data.sources import folder, packed
@@ -79,6 +80,7 @@ _encoded: list[bytes] = []  # in a process that only decodes
 
 def load(path: str) -> None:
     """Reads a process's files."""
+    memory.keep_freed_memory()
     files = folder.open_split(settings(path), "train")
     _encoded.extend(files[index]["image"] for index in range(len(files)))
 
@@ -112,6 +114,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="a round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    memory.keep_freed_memory()  # as the trainer does
     with tempfile.TemporaryDirectory() as directory:
         files, pixels = open_sources(options.path, Path(directory) / "packed")
         paths: dict[str, Callable[[], Iterator[Any]]] = {

@@ -4,7 +4,8 @@
 
 configs/digits.py, and its network on images of CIFAR-10's size and number of classes; or configs/imagenet.py, without
 the color jitter, from a packed directory. All ways of a recipe take turns; "step alone" is one step a dispatch on a
-batch that stays on the device.
+batch that stays on the device. What a step frees is kept for the next one, as the trainer has it, unless a MALLOC_...
+variable is set: `MALLOC_ARENA_MAX=16`, glibc's own choice for two cores, shows what they come to without.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from alexnet_jax import config as configuration
+from alexnet_jax.backend import memory
 from alexnet_jax.data.sources.base import ArraySource, Source
 from alexnet_jax.train import experiment, speed
 
@@ -77,7 +79,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="a round")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    kept = memory.keep_freed_memory()  # as the trainer does
     print(f"jax {jax.__version__}, Python {sys.version.split()[0]}, {jax.devices()[0].device_kind}")
+    print(f"what a step frees is {'kept for the next one' * kept or 'given back to the system'}")
     for name in ("packed",) if options.packed else ("digits", "CIFAR size"):
         runs = {way: prepare(name, way, options) for way in WAYS}
         rates: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -152,7 +152,8 @@ def _evaluated(seen: Examination, predictions: Predictions) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "evaluated": f"The checkpoint of step {seen.step}, evaluated again on {seen.device}: "
         f"{wrong} of {len(predictions.labels)} images are taken for another class."
-        + broken * bool(seen.broken),
+        + broken
+        * bool(seen.broken),
         "pairs": mistakes.most_confused(predictions, names, PAIRS),
         "examples": [
             ("Best known", _examples(seen, predictions, mistakes.best(predictions))),

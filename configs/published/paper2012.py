@@ -5,8 +5,8 @@ r"""ImageNet, the 2012 paper: two towers, response normalisation, PCA noise, ten
 Argument: smoke (a few steps on made images).
 
 Published: 59.3 % top-1, 81.8 % top-5 for one network, in five to six days on two GTX 580 GPUs.
-Ours, where the paper went by hand: the rate falls when top-1 has not risen for more than five evaluations. The paper's arithmetic
-needs crops of 227 pixels, not the 224 it states; it subtracts a mean image, this a mean colour.
+Ours, where the paper went by hand: the rate falls when top-1 has not risen for more than five evaluations. The paper's
+arithmetic needs crops of 227 pixels, not the 224 it states; it subtracts a mean image, this a mean colour.
 Verified: network, initial parameters, towers, crops, noise and learning rates, in the tests. The accuracy is not:
 ImageNet could not be had.
 """
