@@ -1,5 +1,6 @@
 """The documents hold: every setting and public name is listed, every link leads somewhere, the code in them runs."""
 
+import dataclasses
 import importlib
 import re
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from safetensors.numpy import load_file, save_file
 
 import alexnet_jax
+from alexnet_jax import __main__, main
 from alexnet_jax import config as configuration
-from alexnet_jax import main
 from alexnet_jax.backend.platforms import Backend
 from alexnet_jax.config import default_config, get
 from alexnet_jax.config.rules import CHOICES
@@ -178,6 +180,24 @@ def test_extending_data_set_variant_and_recipe_train(extended, tmp_path, capsys)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("eval step=3 ")
     assert last.endswith(" n=9")
+    assert __main__.main(["convert", f"{tmp_path}/run", f"{tmp_path}/half.safetensors"]) == 0
+    assert capsys.readouterr().out.startswith("half, 10 classes, 921,258 parameters: ")
+
+
+@pytest.mark.parametrize("changes", [{}, {"name": "half_normalised", "batch_norm": True}])
+def test_extending_variant_is_saved_and_loaded(extended, monkeypatch, tmp_path, changes):
+    """By our names of its layers, where no publisher has others; also where a file does not say which variant it is."""
+    half = dataclasses.replace(VARIANTS["half"], **changes)
+    monkeypatch.setitem(VARIANTS, half.name, half)
+    model = alexnet_jax.create(half.name, seed=1)
+    alexnet_jax.save(model, tmp_path / "says.safetensors")
+    arrays = load_file(tmp_path / "says.safetensors")
+    assert {"conv1.weight", "conv5.bias", "fc7.weight"} <= arrays.keys()
+    save_file(arrays, tmp_path / "silent.safetensors")
+    for name in ("says", "silent"):
+        loaded = alexnet_jax.load(tmp_path / f"{name}.safetensors")
+        assert loaded.variant == half
+        np.testing.assert_array_equal(loaded.fc6.kernel, model.fc6.kernel)
 
 
 def test_extending_recipe_smoke_is_valid(extended, tmp_path):

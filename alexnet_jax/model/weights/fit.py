@@ -12,7 +12,7 @@ from alexnet_jax.errors import RequestError
 from alexnet_jax.model.alexnet import AlexNet
 from alexnet_jax.model.functional import Functional
 from alexnet_jax.model.variants import variants
-from alexnet_jax.model.weights.names import NAMES, PREFIXES
+from alexnet_jax.model.weights.names import PREFIXES, naming
 from alexnet_jax.model.weights.slots import Frame, empty_trees, frame
 from alexnet_jax.model.weights.stored import Stored, StoredArray, shown
 
@@ -99,7 +99,7 @@ def _faults(
         name
         for name in (*arrays, *others)
         if name not in slots
-        and not any(fnmatch.fnmatchcase(name, pattern) for pattern in NAMES[variant].ignored)
+        and not any(fnmatch.fnmatchcase(name, pattern) for pattern in naming(variant).ignored)
     ]
     faults = [f"unknown: {shown(name)}" for name in unknown]
     faults += [f"missing: {name}" for name in slots if name not in arrays and name not in others]

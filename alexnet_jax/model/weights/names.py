@@ -1,7 +1,9 @@
-"""What the publishers call the layers: one row a variant."""
+"""What the publishers call the layers: one row a variant; one without a row keeps our names."""
 
 import dataclasses
 from collections.abc import Mapping
+
+from alexnet_jax.model.variants import get_variant
 
 # Our parameter or statistic -> PyTorch's; MindSpore's are the same, and its AlexNets have no batch normalisation.
 LEAVES = {
@@ -95,3 +97,15 @@ NAMES = {
     ),
     "cifar32": Naming({**_TORCHVISION_CONVOLUTIONS, "fc6": "classifier"}),
 }
+
+
+def naming(variant: str) -> Naming:
+    """Returns the names of a variant's publisher; our own where there is no row of others.
+
+    Raises:
+      RequestError: If there is no such variant.
+    """
+    if variant in NAMES:
+        return NAMES[variant]
+    ours = {name: name for name in get_variant(variant).layer_names}
+    return Naming(ours, ignored=(f"*.{BATCH_COUNT}",))

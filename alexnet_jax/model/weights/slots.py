@@ -10,7 +10,7 @@ from flax import nnx
 from alexnet_jax.model import functional
 from alexnet_jax.model.alexnet import create
 from alexnet_jax.model.weights.layout import from_published, published_shape, to_published
-from alexnet_jax.model.weights.names import LEAVES, NAMES
+from alexnet_jax.model.weights.names import LEAVES, naming
 
 PARAMS, MODEL_STATE = "params", "model_state"
 
@@ -76,7 +76,7 @@ def frame(variant: str, *, num_classes: int | None = None, image_size: int | Non
     model, *trees = functional.split(abstract)
     first_dense, classifier = abstract.variant.dense_names[0], abstract.variant.dense_names[-1]
     channels = abstract.variant.convolutions[-1].features
-    names = NAMES[variant].layers
+    names = naming(variant).layers
     slots = tuple(
         Slot(
             name=f"{names[layer]}.{LEAVES[leaf]}",

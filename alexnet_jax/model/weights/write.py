@@ -9,7 +9,7 @@ from alexnet_jax.errors import RequestError
 from alexnet_jax.model import functional
 from alexnet_jax.model.alexnet import AlexNet
 from alexnet_jax.model.weights import safetensors_file
-from alexnet_jax.model.weights.names import BATCH_COUNT, NAMES
+from alexnet_jax.model.weights.names import BATCH_COUNT, naming
 from alexnet_jax.model.weights.slots import MODEL_STATE, PARAMS, frame
 
 
@@ -24,7 +24,7 @@ def published_arrays(model: AlexNet) -> dict[str, np.ndarray]:
         for slot in wanted.slots
     }
     for layer in model_state:  # PyTorch's strict loading asks for it
-        arrays[f"{NAMES[variant].layers[layer]}.{BATCH_COUNT}"] = np.zeros((), np.int64)
+        arrays[f"{naming(variant).layers[layer]}.{BATCH_COUNT}"] = np.zeros((), np.int64)
     return arrays
 
 
