@@ -1,5 +1,8 @@
 """What is the user's to mend."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -27,3 +30,18 @@ class Fault(NamedTuple):
 
     key: str
     text: str
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Names a file that the system does not let us read.
+
+    Raises:
+      RequestError: In the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"{path} cannot be read ({error.strerror or error}); make it readable, or name another."
+        ) from error

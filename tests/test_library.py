@@ -69,6 +69,25 @@ def test_a_run_that_evaluates_its_average_is_loaded_with_it(model, workdir):
     (workdir / "config.json").unlink()
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is damaged (Expecting value: line 1 column 1 (char 0)); restore it, or run again."),
+        ("[]", "is damaged: it holds no JSON object; restore it, or run again."),
+        ('{"eval": {}}', "is damaged: it has no eval.use_ema; restore it, or run again."),
+        (
+            '{"eval": {"use_ema": null}}',
+            "is damaged: eval.use_ema is None, not true or false; restore it, or run again.",
+        ),
+    ],
+)
+def test_damaged_settings_of_a_run_are_named(workdir, tmp_path, capsys, content, message):
+    (tmp_path / "checkpoints").symlink_to(workdir / "checkpoints")
+    (tmp_path / "config.json").write_text(content)
+    assert main(["convert", str(tmp_path), str(tmp_path / "model.safetensors")]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'config.json'} {message}\n"
+
+
 def test_a_run_of_another_model_is_refused(workdir):
     with pytest.raises(RequestError, match="variant is 'cifar32' there, not 'torchvision'; num_cl"):
         alexnet_jax.load(workdir, "torchvision", num_classes=3)

@@ -58,16 +58,12 @@ def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> list[str]:
     from alexnet_jax.report.page import render
     from alexnet_jax.report.records import read_runs
     from alexnet_jax.train.console import eval_line
-    from alexnet_jax.train.settings import flat
+    from alexnet_jax.train.settings import require
     from alexnet_jax.train.writers import CONFIG_FILE
 
     runs = read_runs(workdirs)
     for run in runs:
-        if missing := [name for name in SHOWN if name not in flat(run.settings)]:
-            names = " and no ".join(missing)
-            raise RequestError(
-                f"{run.workdir / CONFIG_FILE} is damaged: it has no {names}; restore it, or run again."
-            )
+        require(run.settings, SHOWN, run.workdir / CONFIG_FILE)
     if not out.parent.is_dir():
         raise RequestError(f"--out={out}: there is no directory {out.parent}; make it first.")
     compilation_cache.enable(default_config().compilation_cache)

@@ -9,7 +9,7 @@ from typing import Any
 
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train.loop import RUN_CARD_FILE
-from alexnet_jax.train.writers import CONFIG_FILE, METRICS_FILE
+from alexnet_jax.train.writers import CONFIG_FILE, METRICS_FILE, read_object
 
 Record = dict[str, Any]
 
@@ -55,7 +55,7 @@ def read_run(workdir: Path) -> Run:
         raise RequestError(f"{workdir} is no run: it {what}; name a directory that a run wrote to.")
     records, damaged = read_records(workdir / METRICS_FILE)
     name = workdir.resolve().name
-    settings = _read_object(workdir / CONFIG_FILE)
+    settings = read_object(workdir / CONFIG_FILE)
     return Run(name, workdir, settings, records, damaged, _card(workdir, settings))
 
 
@@ -109,15 +109,5 @@ def _is_number(value: Any) -> bool:
 def _card(workdir: Path, settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Returns the run card, unless the run has been continued with other settings since it was written."""
     path = workdir / RUN_CARD_FILE
-    card = _read_object(path) if path.exists() else None
+    card = read_object(path) if path.exists() else None
     return card if card is not None and card.get("config") == settings else None
-
-
-def _read_object(path: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RequestError(f"{path} is damaged ({error}); restore it, or run again.") from error
-    if not isinstance(value, dict):
-        raise RequestError(f"{path} is damaged: it holds no JSON object; restore it, or run again.")
-    return value

@@ -34,7 +34,7 @@ from alexnet_jax.train.stall import StallWatch
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.stopping import Stopped, StopRequest
 from alexnet_jax.train.windows import TrainReport, broken_images, share_broken_images
-from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, write_json
+from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, read_object, write_json
 
 RUN_CARD_FILE = "run.json"
 
@@ -97,15 +97,16 @@ def _train(
     clock = Clock()
     with clock.measure("start"):
         state, start_step, origin = _starting_point(experiment, workdir, newest)
-    card = (
-        _card_of(workdir, experiment.total_steps) if start_step == experiment.total_steps else None
-    )
+    card, changed = None, []
+    if start_step == experiment.total_steps:
+        card = _card_of(workdir, start_step, notes)
+    if start_step:
+        changed = _changed_settings(experiment, workdir, notes)
     leader = jax.process_index() == 0  # writes and prints; checkpoints are written together
-    changed = _changed_settings(experiment, workdir) if start_step else []
     if leader:
         workdir.mkdir(parents=True, exist_ok=True)
-        if card is None:
-            write_json(workdir / CONFIG_FILE, experiment.config.to_dict())
+        settings = experiment.config.to_dict() if card is None else card["config"]
+        write_json(workdir / CONFIG_FILE, settings)
         trained_run.write_classes(workdir, experiment.sources["train"].class_names)
     checkpoints = Checkpoints(
         workdir,
@@ -159,7 +160,7 @@ def _train(
         write_json(workdir / RUN_CARD_FILE, card)
     if leader and card is not None:
         if not quiet:
-            print_results(final, card["images_per_second"], card["config"]["published"])
+            print_results(final, card["images_per_second"], experiment.config.published)
         print(eval_line(experiment.total_steps, final), flush=True)
     return final
 
@@ -350,17 +351,23 @@ def _starting_point(
     return state, 0, (starting_weights.describe(path, weights, identity),)
 
 
-def _card_of(workdir: Path, steps: int) -> dict[str, Any] | None:
+def _card_of(workdir: Path, steps: int, notes: list[str]) -> dict[str, Any] | None:
     """Returns the run card where it tells of so many steps: there is nothing to add to it."""
-    path = workdir / RUN_CARD_FILE
-    card = json.loads(path.read_text()) if path.exists() else {}
-    return card if card.get("steps") == steps else None
+    card = _read_before(workdir / RUN_CARD_FILE, notes)
+    whole = {"steps", "config", "images_per_second"} <= card.keys()
+    return card if whole and card["steps"] == steps else None
 
 
-def _changed_settings(experiment: Experiment, workdir: Path) -> list[str]:
+def _changed_settings(experiment: Experiment, workdir: Path, notes: list[str]) -> list[str]:
     """Returns which settings differ from those the run began with."""
-    path = workdir / CONFIG_FILE
-    if not path.exists():
-        return []
-    before = json.loads(path.read_text())
-    return changes(before, json.loads(json.dumps(experiment.config.to_dict())))
+    before = _read_before(workdir / CONFIG_FILE, notes)
+    return changes(before, json.loads(json.dumps(experiment.config.to_dict()))) if before else []
+
+
+def _read_before(path: Path, notes: list[str]) -> dict[str, Any]:
+    """Returns what the run wrote before; nothing where there is no such file, or a damaged one, which is noted."""
+    try:
+        return read_object(path) if path.exists() else {}
+    except RequestError as damage:
+        notes.append(f"warning: {damage} This start writes it anew.")
+        return {}

@@ -1,7 +1,6 @@
 """The weights of a checkpoint, without its optimizer: what a trained run is loaded from."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from alexnet_jax.model.weights.fit import Weights
 from alexnet_jax.model.weights.layout import published_shape
 from alexnet_jax.model.weights.slots import MODEL_STATE, PARAMS, frame
 from alexnet_jax.train.checkpoint import DIRECTORY, Identity, latest_step
-from alexnet_jax.train.writers import CONFIG_FILE
+from alexnet_jax.train.settings import require
+from alexnet_jax.train.writers import CONFIG_FILE, damaged, read_object
 
 EMA_PARAMS = "ema_params"
 
@@ -52,8 +52,8 @@ def read(
       image_size: Height and width of the input, in pixels; None for the run's.
 
     Raises:
-      RequestError: If there is no checkpoint, it is of another variant, or its arrays are not those of its
-        network at that image size.
+      RequestError: If there is no checkpoint, it is of another variant, its arrays are not those of its network at
+        that image size, or the run's settings are damaged.
     """
     workdir, step = locate(path)
     use_ema = _evaluates_ema(workdir) if use_ema is None else use_ema
@@ -120,4 +120,9 @@ def _weights(
 def _evaluates_ema(workdir: Path) -> bool:
     """Returns whether a run evaluates the moving average of its parameters."""
     path = workdir / CONFIG_FILE
-    return path.is_file() and bool(json.loads(path.read_text())["eval"]["use_ema"])
+    if not path.is_file():
+        return False
+    (use_ema,) = require(read_object(path), ("eval.use_ema",), path)
+    if not isinstance(use_ema, bool):
+        raise damaged(path, f"eval.use_ema is {use_ema!r}, not true or false")
+    return use_ema

@@ -1,7 +1,10 @@
 """A run's settings as plain values, told apart."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from alexnet_jax.train.writers import damaged
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -15,6 +18,23 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return found
+
+
+def require(settings: Mapping[str, Any], keys: Iterable[str], file: Path) -> list[Any]:
+    """Returns the values of some dotted keys.
+
+    Args:
+      settings: Of a run.
+      keys: That every version wrote.
+      file: Where they were read; named in errors.
+
+    Raises:
+      RequestError: If one is missing.
+    """
+    found = flat(settings)
+    if missing := [key for key in keys if key not in found]:
+        raise damaged(file, f"it has no {' and no '.join(missing)}")
+    return [found[key] for key in keys]
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,8 @@ from alexnet_jax.data.preprocess import PLANS
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.weights import safetensors_file
 from alexnet_jax.train.checkpoint import DIRECTORY
-from alexnet_jax.train.writers import CONFIG_FILE, write_json
+from alexnet_jax.train.settings import require
+from alexnet_jax.train.writers import CONFIG_FILE, damaged, read_json, read_object, write_json
 
 CLASSES_FILE = "classes.json"
 CLASSES, LOOK = "classes", "look"  # in the metadata of a file
@@ -38,7 +39,11 @@ def metadata(weights: Path, image_size: int) -> dict[str, str]:
 
 
 def class_names(weights: Path) -> tuple[str, ...] | None:
-    """Returns the names of a run's classes by label; None for a run or a file that did not note them."""
+    """Returns the names of a run's classes by label; None for a run or a file that did not note them.
+
+    Raises:
+      RequestError: If they are not noted as ``write_classes`` and ``metadata`` do.
+    """
     workdir = workdir_of(weights)
     if workdir is None:
         names = _said(weights, CLASSES)
@@ -46,7 +51,12 @@ def class_names(weights: Path) -> tuple[str, ...] | None:
             raise _unreadable(weights, CLASSES)
         return None if names is None else tuple(names)
     path = workdir / CLASSES_FILE
-    return tuple(json.loads(path.read_text())) if path.is_file() else None
+    if not path.is_file():
+        return None
+    names = read_json(path)
+    if not _all(names, str):
+        raise damaged(path, "it holds no list of names")
+    return tuple(names)
 
 
 def look(weights: Path, image_size: int) -> dict[str, Any]:
@@ -59,7 +69,7 @@ def look(weights: Path, image_size: int) -> dict[str, Any]:
       image_size: Of its network's input, in pixels.
 
     Raises:
-      RequestError: If the file does not say it as ``metadata`` does.
+      RequestError: If the run's settings are damaged, or the file does not say it as ``metadata`` does.
     """
     workdir = workdir_of(weights)
     if workdir is None:
@@ -72,21 +82,26 @@ def look(weights: Path, image_size: int) -> dict[str, Any]:
             )
         except (KeyError, TypeError) as error:
             raise _unreadable(weights, LOOK) from error
-        rgb = all(_all(values, int | float) and len(values) == 3 for values in (mean, std))
-        if protocol not in [*PLANS] or type(resized) not in (int, type(None)) or not rgb:
+        if not _is_look(resized, protocol, mean, std):
             raise _unreadable(weights, LOOK)
         return _look(image_size, resized, protocol, mean, std)
     path = workdir / CONFIG_FILE
     if not path.is_file():
         return {"image_size": image_size}
-    config = json.loads(path.read_text())
-    protocol, resized = config["eval"]["protocol"], config["eval"]["resize_pixels"]
-    if resized is None and protocol != "ten_crop":
+    keys = ("eval.resize_pixels", "eval.protocol", "data.mean", "data.std")
+    resized, protocol, mean, std = require(read_object(path), keys, path)
+    if protocol == "ten_crop":
+        protocol = "center"
+    elif resized is None:
         resized = image_size
-    protocol = protocol if protocol in PLANS else "center"
-    return _look(
-        image_size, resized or None, protocol, config["data"]["mean"], config["data"]["std"]
-    )
+    if not _is_look(resized, protocol, mean, std):
+        raise damaged(path, "its eval and data do not say how images were looked at")
+    return _look(image_size, resized or None, protocol, mean, std)
+
+
+def _is_look(resized: Any, protocol: Any, mean: Any, std: Any) -> bool:
+    rgb = all(_all(values, int | float) and len(values) == 3 for values in (mean, std))
+    return rgb and protocol in [*PLANS] and type(resized) in (int, type(None))
 
 
 def _look(

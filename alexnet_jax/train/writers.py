@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_jax.errors import RequestError, RunError
+from alexnet_jax.errors import RequestError, RunError, reading
 
 
 @contextlib.contextmanager
@@ -54,6 +54,33 @@ def write_json(path: Path, value: Any) -> None:
         raise RunError(
             f"{path} cannot be written ({error.strerror}). Make room or make it writable, and start again to continue."
         ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Returns what a run wrote as JSON.
+
+    Raises:
+      RequestError: If it cannot be read, or is damaged.
+    """
+    with reading(path):
+        text = path.read_bytes()
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: a thousand brackets
+        raise RequestError(f"{path} is damaged ({error}); restore it, or run again.") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Returns what a run wrote as a JSON object; errors as of ``read_json``."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise damaged(path, "it holds no JSON object")
+    return value
+
+
+def damaged(path: Path, what: str) -> RequestError:
+    """Returns what to raise where a file of a run is JSON, and not what the run wrote."""
+    return RequestError(f"{path} is damaged: {what}; restore it, or run again.")
 
 
 def _append(file: io.FileIO, data: bytes) -> None:

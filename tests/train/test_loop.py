@@ -141,6 +141,25 @@ def test_a_card_of_fewer_steps_is_written_anew(tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["steps"] == 24
 
 
+def test_damaged_records_of_a_finished_run_are_written_anew(tmp_path, capsys):
+    """What is read of them is what has changed and how fast it was; the run can do without."""
+    config = small_config(num_epochs=1)
+    loop.train(build(config), tmp_path)
+    settings, card = tmp_path / "config.json", tmp_path / "run.json"
+    written = settings.read_text()
+    for damage in ({settings: ""}, {settings: "", card: ""}, {card: '{"steps": 12}'}):
+        for file, content in damage.items():
+            file.write_text(content)
+        capsys.readouterr()
+        loop.train(build(config), tmp_path)
+        output = capsys.readouterr().out
+        for file, content in damage.items():
+            assert (f"warning: {file} is damaged (" in output) == (not content)
+        assert "changed since" not in output
+        assert settings.read_text() == written
+        assert json.loads(card.read_text())["config"] == json.loads(written)
+
+
 def test_all_that_may_hang_after_the_last_step_is_watched(tmp_path, monkeypatch):
     watched = []
     monkeypatch.setattr(loop.StallWatch, "waits_for", lambda self, what: watched.append(what))
