@@ -45,3 +45,19 @@ def reading(path: Path) -> Iterator[None]:
         raise RequestError(
             f"{path} cannot be read ({error.strerror or error}); make it readable, or name another."
         ) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names a file or a directory that the system does not let us write.
+
+    Raises:
+      RequestError: In the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"{path} cannot be written ({error.strerror or error}); make room or make it writable, or name "
+            "another place."
+        ) from error

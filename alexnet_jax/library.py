@@ -69,6 +69,6 @@ def save(model: AlexNet, path: str | PathLike[str]) -> None:
       path: Ends in ``.safetensors``; an older file is replaced at once, when the new one is complete.
 
     Raises:
-      RequestError: If the path names another format, or its directory does not exist.
+      RequestError: If the path names another format, or cannot be written.
     """
     weights_writer.write(model, Path(path))

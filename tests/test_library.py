@@ -1,11 +1,13 @@
 """Models from files and runs, and back to files."""
 
+import errno
 from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 import alexnet_jax
@@ -16,6 +18,7 @@ from alexnet_jax.train import checkpoint, starting_weights
 from alexnet_jax.train import state as train_state
 
 CLASSES = 7
+MEND = "make room or make it writable, or name another place."
 
 
 @pytest.fixture(scope="module")
@@ -181,19 +184,47 @@ def test_save_refuses_other_formats(model, tmp_path):
         alexnet_jax.save(model, tmp_path / "made.safetensors")
 
 
-def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [OSError, SafetensorError])
+def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch, error):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"old")
 
     def fail(arrays, temporary, metadata):
         Path(temporary).write_bytes(b"half")
-        raise OSError("no space left on device")
+        raise error("no space left on device")
 
     monkeypatch.setattr("alexnet_jax.model.weights.safetensors_file.save_file", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(RequestError) as raised:
         alexnet_jax.save(model, path)
+    assert str(raised.value) == f"{path} cannot be written (no space left on device); {MEND}"
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_is_too_long_to_write_to_is_refused(model, tmp_path):
+    path = tmp_path / f"{'a' * 243}.safetensors"  # itself of 255 bytes, which is the limit
+    with pytest.raises(RequestError) as raised:
+        alexnet_jax.save(model, path)
+    assert str(raised.value) == f"{path} cannot be written (File name too long); {MEND}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_in_the_way_of_a_save_stays(model, tmp_path):
+    (tmp_path / "model.safetensors.tmp").mkdir()
+    with pytest.raises(RequestError, match=r"cannot be written \(.*Is a directory.*\); make room"):
+        alexnet_jax.save(model, tmp_path / "model.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors.tmp"]
+
+
+def test_a_file_that_may_not_be_read_is_named(file, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # the superuser may read whatever its mode
+    with pytest.raises(RequestError) as raised:
+        alexnet_jax.load(file)
+    advice = "make it readable, or name another."
+    assert str(raised.value) == f"{file} cannot be read (Permission denied); {advice}"
 
 
 def test_convert(model, workdir, tmp_path, capsys):

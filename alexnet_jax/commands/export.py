@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from alexnet_jax import library
-from alexnet_jax.errors import RequestError, RunError
+from alexnet_jax.errors import RequestError, RunError, writing
 from alexnet_jax.model import onnx_graph, stablehlo
 from alexnet_jax.model.alexnet import AlexNet
 from alexnet_jax.model.variants import variants
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     if out.is_dir():
         raise RequestError(f"{out} is a directory; name a file.")
     model = library.load(options.weights, options.variant)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as directory:
+    with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as directory:
         written = Path(directory) / out.name
         FORMATS[out.suffix].write(model, written)
         compared = _compare(model, written, out)

@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, writing
 
 EXAMPLE = "example: python -m alexnet_jax report runs/digits --out digits.html"
 NEEDED = ("jinja2", "matplotlib")
@@ -70,10 +70,8 @@ def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> list[str]:
     (device, *_) = activate("auto", "", {})
     examinations = [examine(run, device, evaluate=evaluate) for run in runs]
     page = render(runs, examinations)
-    try:
+    with writing(out):
         out.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise RequestError(f"--out={out} cannot be written: {error.strerror}.") from error
     return [
         eval_line(seen.step, seen.predictions.averages())
         for seen in examinations

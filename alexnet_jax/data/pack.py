@@ -34,7 +34,7 @@ from alexnet_jax.data.sources.packed import (
     read_manifest,
     refuse_damaged,
 )
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, writing
 
 PLAN_FILE = "plan.json"  # what is being packed; there while it is
 POLICY = (
@@ -82,11 +82,19 @@ def pack(request: Request, out: Path, progress: Callable[[int, int], None]) -> d
       The manifest.
 
     Raises:
-      RequestError: If ``out`` holds something else, the disk is too small, or a label is out of range.
+      RequestError: If ``out`` holds something else or cannot be written, the disk is too small, or a label is out of
+        range.
     """
     if problems := [text for item in request.sources.items() for text in label_problems(*item)]:
         raise RequestError(" ".join(problems))
     plan = _plan(request)
+    with writing(out):  # images that cannot be read are counted, and raise no OSError
+        return _pack(request, plan, out, progress)
+
+
+def _pack(
+    request: Request, plan: dict[str, Any], out: Path, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
     _open_directory(out, plan)
     shards = list(_shards(plan))
     total = sum(stop - start for _, _, start, stop in shards)

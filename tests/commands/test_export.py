@@ -1,6 +1,8 @@
 """Files to deploy give the model's logits at batch 1 and 7, outside this package."""
 
+import errno
 import importlib.util
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -128,3 +130,20 @@ def test_wrong_requests(tmp_path, capsys, out, message):
     (tmp_path / "made.onnx").mkdir()
     assert main(["export", "--weights", "w.safetensors", str(tmp_path / out)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_directory_that_cannot_be_written_to_is_named(tmp_path, capsys, monkeypatch):
+    """The superuser may write to it whatever its mode."""
+    alexnet_jax.save(alexnet_jax.create("cifar32", num_classes=7), tmp_path / "w.safetensors")
+    out, made = tmp_path / "model.stablehlo", os.mkdir
+
+    def mkdir(path, *arguments, **keywords):
+        if os.path.basename(path).startswith(".export-"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        made(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    assert main(["export", "--weights", str(tmp_path / "w.safetensors"), str(out)]) == 2
+    assert capsys.readouterr().err == (
+        f"{out} cannot be written (Permission denied); make room or make it writable, or name another place.\n"
+    )

@@ -291,6 +291,15 @@ def test_a_full_disk_is_noticed_first(photos, tmp_path, monkeypatch, capsys):
     assert _pack(f"folder:{photos}", tmp_path / "out", "--size=32") == 0
 
 
+def test_a_file_in_the_place_of_a_directory_is_named(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "digits"
+    assert _pack("digits", out) == 2
+    assert capsys.readouterr().err == (
+        f"{out} cannot be written (Not a directory); make room or make it writable, or name another place.\n"
+    )
+
+
 def test_requests_that_make_no_sense(tmp_path, capsys):
     out = str(tmp_path / "out")
     for arguments, text in [

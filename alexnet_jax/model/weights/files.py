@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, reading
 from alexnet_jax.model.weights import mindspore_file, safetensors_file, torch_file
 from alexnet_jax.model.weights.stored import Stored
 
@@ -50,14 +50,15 @@ def read(path: Path) -> Stored:
     """Describes what a file of weights holds.
 
     Raises:
-      RequestError: If there is no such file, it is of no known format, or it is damaged.
+      RequestError: If there is no such file, it cannot be read, it is of no known format, or it is damaged.
     """
     if not path.is_file():
         raise RequestError(f"{path}: there is no such file; name a file of weights or a workdir.")
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    for row in FORMATS:
-        if row.begins(head):
-            return row.read(path)
+    with reading(path):
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        for row in FORMATS:
+            if row.begins(head):
+                return row.read(path)
     known = ", ".join(row.name for row in FORMATS)
     raise RequestError(f"{path} begins as no file of weights does; the formats are: {known}.")

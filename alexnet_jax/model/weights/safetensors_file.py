@@ -1,5 +1,6 @@
 """``.safetensors``: a header of names, shapes and offsets, then the numbers. Reading executes nothing by design."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from jax import numpy as jnp
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, writing
 from alexnet_jax.model.weights.stored import Stored, StoredArray
 
 SUFFIX = ".safetensors"
@@ -64,7 +65,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     """Writes a file at once: readers see the old or the new one, never a part.
 
     Raises:
-      RequestError: If there is no directory to write to, or the path is one itself.
+      RequestError: If there is no directory to write to, the path is one itself, or it cannot be written.
     """
     if not path.parent.is_dir():
         raise RequestError(f"{path.parent} is no directory; make it first.")
@@ -72,13 +73,22 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         raise RequestError(f"{path} is a directory; name a file.")
     temporary = path.with_name(f"{path.name}.tmp")
     try:
-        temporary.touch()  # with the user's mode; replaced by save_file's it would be its owner's alone
-        mode = temporary.stat().st_mode
-        save_file(dict(arrays), temporary, metadata=dict(metadata))
-        temporary.chmod(mode)
-        os.replace(temporary, path)
+        with writing(path):
+            temporary.touch()  # with the user's mode; replaced by save_file's it would be its owner's alone
+            mode = temporary.stat().st_mode
+            _save(arrays, temporary, metadata)
+            temporary.chmod(mode)
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it could not be made either
+            temporary.unlink()
+
+
+def _save(arrays: Mapping[str, np.ndarray], path: Path, metadata: Mapping[str, str]) -> None:
+    try:
+        save_file(dict(arrays), path, metadata=dict(metadata))
+    except SafetensorError as error:  # whatever the system refuses
+        raise OSError(str(error)) from error
 
 
 def _array(path: Path, file: Any, name: str) -> np.ndarray:

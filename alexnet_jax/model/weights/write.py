@@ -37,7 +37,7 @@ def write(model: AlexNet, path: Path, metadata: Mapping[str, str] | None = None)
       metadata: More that the file is to say of itself.
 
     Raises:
-      RequestError: If the path names another format, or its directory does not exist.
+      RequestError: If the path names another format, or cannot be written.
     """
     if path.suffix != safetensors_file.SUFFIX:
         raise RequestError(
