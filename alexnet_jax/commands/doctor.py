@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from alexnet_jax.backend.activate import choose
 from alexnet_jax.backend.doctor import Report, examine
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, writing
 
 EXAMPLE = "example: python -m alexnet_jax doctor --backend ascend --library plugin.so"
 CATALOGUES = ("alexnet_jax.backend.checks", "alexnet_jax.train.device_checks")
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.json not in (None, "-"):
         _refuse_unwritable(Path(options.json))
     report = examine(choose(options.backend, options.library), CATALOGUES, options.only)
+    if options.json != "-":
+        _print(report)  # before the file is written, which can fail after all
     if options.json:
         values = dataclasses.asdict(report) | {
             "can_train": report.complete and not report.failures,
@@ -47,9 +50,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.json == "-":
             sys.stdout.write(text)
         else:
-            Path(options.json).write_text(text)
-    if options.json != "-":
-        _print(report)
+            with writing(Path(options.json)):
+                Path(options.json).write_text(text)
     return 1 if report.failures else 0
 
 
@@ -59,6 +61,11 @@ def _refuse_unwritable(file: Path) -> None:
         raise RequestError(f"--json={file}: there is no directory {file.parent}; make it first.")
     if file.is_dir():
         raise RequestError(f"--json={file} is a directory; name a file in it.")
+    written = file if file.exists() else file.parent
+    if not os.access(written, os.W_OK):
+        raise RequestError(
+            f"--json={file} cannot be written; make {written} writable, or name another place."
+        )
 
 
 def _print(report: Report) -> None:

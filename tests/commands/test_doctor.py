@@ -1,11 +1,13 @@
 """The doctor on a real plugin under a vendor's name, healthy and with injected faults; each case a real command."""
 
 import json
+import os
 
 import pytest
 
 from alexnet_jax.__main__ import main
 from alexnet_jax.backend.checks import CHECKS
+from alexnet_jax.backend.doctor import Report
 from alexnet_jax.commands import doctor
 from tests.backend import plugin
 
@@ -109,6 +111,30 @@ def test_where_it_cannot_write_it_does_not_begin(tmp_path, monkeypatch, capsys, 
     monkeypatch.setattr(doctor, "examine", lambda *_: pytest.fail("it was examined"))
     assert main(["doctor", "--json", str(tmp_path / file)]) == 2
     assert message.format(tmp_path) in capsys.readouterr().err
+
+
+def test_where_it_may_not_write_it_does_not_begin(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "examine", lambda *_: pytest.fail("it was examined"))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path or mode != os.W_OK)
+    assert main(["doctor", "--json", str(tmp_path / "report.json")]) == 2
+    advice = f"make {tmp_path} writable, or name another place."
+    assert capsys.readouterr().err == f"--json={tmp_path}/report.json cannot be written; {advice}\n"
+
+
+def test_a_report_that_cannot_be_written_is_printed(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "report.json"
+
+    def examine(*_):
+        file.mkdir()  # after the check, as a disk can fill
+        return Report("cpu", {}, {}, [])
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    assert main(["doctor", "--json", str(file)]) == 2
+    printed = capsys.readouterr()
+    assert "AlexNet can train on this backend" in printed.out
+    assert printed.err == (
+        f"{file} cannot be written (Is a directory); make room or make it writable, or name another place.\n"
+    )
 
 
 def test_a_backend_that_does_not_start(tmp_path):
