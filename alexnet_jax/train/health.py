@@ -35,7 +35,7 @@ class NonFiniteError(RunError):
         super().__init__(
             f"step {step}{when}: the gradient of {tensor} is not finite; {what}. No checkpoint was saved after it. "
             "Look at optimizer.learning_rate (lower it, or raise schedule.warmup_epochs), optimizer.clip_norm, the "
-            f"precision and the data{otherwise}."
+            f"precision (in float16 optimizer.loss_scale) and the data{otherwise}."
         )
 
 
@@ -62,12 +62,13 @@ def _is_finite(x: jax.Array) -> jax.Array:
 def check_step(step: int, sums: Mapping[str, Any], params: Any) -> None:
     """Checks the sums of one step, on the host.
 
-    Float16's scaled losses may overflow: such a step is skipped, and counted, and no fault; it has no ``NONFINITE``.
+    Float16's scaled losses may overflow: such a step is skipped, and counted, and no fault as long as that can help;
+    its ``NONFINITE`` is 0.
 
     Raises:
       NonFiniteError: If the step's loss or gradients are not finite.
     """
-    place = int(sums.get(NONFINITE, 0))
+    place = int(sums[NONFINITE])
     if place:
         path = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)][place - 1]
         tensor = jax.tree_util.keystr(path, simple=True, separator="/")

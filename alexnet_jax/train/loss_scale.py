@@ -47,10 +47,15 @@ class LossScaling:
         skipped = state["skipped_steps"] + jnp.where(finite, 0, 1)
         return {"scale": scale, "good_steps": good, "skipped_steps": skipped}
 
+    def may_recover(self, state: State) -> jax.Array:
+        """Returns whether skipping a step whose gradients overflow at this state can help, a bool scalar.
 
-def all_finite(tree: Any) -> jax.Array:
-    """Returns whether no number of ``tree`` is infinite or NaN, a bool scalar."""
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+        A dynamic scale helps by going down. A static one stays: another batch may help, but not where the step before
+        was skipped too.
+        """
+        if self.dynamic:
+            return state["scale"] > LEAST
+        return (state["good_steps"] > 0) | (state["skipped_steps"] == 0)
 
 
 def keep_if(finite: jax.Array, new: Any, old: Any) -> Any:

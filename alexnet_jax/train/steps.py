@@ -13,7 +13,7 @@ from alexnet_jax.model.functional import Functional
 from alexnet_jax.randomness import example_keys
 from alexnet_jax.train.augment import Transform
 from alexnet_jax.train.health import NONFINITE, nonfinite_place
-from alexnet_jax.train.loss_scale import LossScaling, all_finite, keep_if
+from alexnet_jax.train.loss_scale import LossScaling, keep_if
 from alexnet_jax.train.losses import cross_entropy
 from alexnet_jax.train.metrics import batch_sums
 from alexnet_jax.train.mixing import Mixing, mix, neighbour
@@ -94,8 +94,8 @@ def make_train_step(
 
     The batch holds image (uint8 [batch, height, width, 3]), label and row (int32 [batch]) and mask (bool [batch]); the
     sums are those of ``metrics.batch_sums`` for the smoothed loss, and besides "learning_rate", the step's, and with
-    loss scaling "loss_scale", the step's, and "skipped_steps", up to and with this one; without it
-    ``health.NONFINITE``.
+    loss scaling "loss_scale", the step's, and "skipped_steps", up to and with this one; and ``health.NONFINITE``, which
+    is 0 where loss scaling skips a step and that can help.
 
     Args:
       objective: What is learned.
@@ -129,8 +129,7 @@ def make_train_step(
         gradients, sums = objective.total((gradients, sums))
         if loss_scaling is not None:
             gradients = jax.tree.map(lambda g: g / state.loss_scale["scale"], gradients)
-        else:
-            sums[NONFINITE] = nonfinite_place(gradients)
+        sums[NONFINITE] = nonfinite_place(gradients)
         # The update waits for all gradients, which read the parameters: XLA could not update them in place otherwise.
         gradients = jax.lax.optimization_barrier(gradients)
         sums["learning_rate"] = schedule(state.step)
@@ -148,7 +147,9 @@ def make_train_step(
             optimizer_state=optimizer_state,
         )
         if loss_scaling is not None:
-            finite = all_finite(gradients)
+            finite = sums[NONFINITE] == 0
+            may_recover = jnp.isfinite(sums["loss"]) & loss_scaling.may_recover(state.loss_scale)
+            sums[NONFINITE] = jnp.where(may_recover, 0, sums[NONFINITE])
             new = dataclasses.replace(
                 keep_if(finite, new, state),
                 loss_scale=loss_scaling.update(state.loss_scale, finite),

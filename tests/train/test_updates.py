@@ -1,5 +1,6 @@
 """What surrounds the gradient: accumulation, the moving average, loss scaling, and plateaus in the state."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,8 +11,10 @@ from jax import numpy as jnp
 from alexnet_jax.config import validate
 from alexnet_jax.train import checkpoint, experiment, loss_scale, parts
 from alexnet_jax.train.augment import Augmentation, Transform
+from alexnet_jax.train.health import NONFINITE, NonFiniteError
 from alexnet_jax.train.loss_scale import LossScaling
 from alexnet_jax.train.mixing import Mixing
+from alexnet_jax.train.writers import read_metrics
 from tests.references import numbers, small_runs
 
 
@@ -132,9 +135,42 @@ def test_an_overflowed_step_changes_nothing_and_is_counted(dynamic):
     assert not any(leaf.any() for leaf in moments)
     assert int(new.step) == 1
     assert int(sums["skipped_steps"]) == 1
+    assert int(sums[NONFINITE]) == 0
     assert np.isfinite(sums["loss"])  # the loss itself is float32 and not scaled
     assert float(sums["loss_scale"]) == 2.0**40
     assert float(new.loss_scale["scale"]) == (2.0**39 if dynamic else 2.0**40)
+
+
+def test_an_overflow_is_a_fault_once_no_smaller_scale_follows(monkeypatch):
+    monkeypatch.setattr(loss_scale, "LEAST", 2.0**39)
+    step, state, _ = scaled_step(jnp.float16, LossScaling(2.0**40, dynamic=True))
+    faults = []
+    for _ in range(2):
+        state, sums = step(state, batch())
+        faults.append(int(sums[NONFINITE]) > 0)
+    assert faults == [False, True]
+
+
+def test_an_overflow_of_a_static_scale_is_a_fault_if_the_step_before_was_skipped_too():
+    scaling = LossScaling(2.0**40, dynamic=False)
+    step, state, _ = scaled_step(jnp.float16, scaling)
+    state, first = step(state, batch())
+    _, second = step(state, batch())
+    assert (int(first[NONFINITE]), int(second[NONFINITE]) > 0) == (0, True)
+    good = scaling.update(state.loss_scale, jnp.array(True))
+    _, after_a_good_one = step(dataclasses.replace(state, loss_scale=good), batch())
+    assert int(after_a_good_one["skipped_steps"]) == 2
+    assert int(after_a_good_one[NONFINITE]) == 0
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_loss_that_is_not_finite_is_a_fault_at_any_scale(dynamic):
+    scaling = LossScaling(1024.0, dynamic=dynamic)
+    step, state, _ = scaled_step(jnp.float16, scaling)
+    state.params["fc6"]["kernel"] *= jnp.inf
+    _, sums = step(state, batch())
+    assert not np.isfinite(sums["loss"])
+    assert int(sums[NONFINITE]) > 0
 
 
 def test_a_dynamic_scale_finds_its_way_down_and_training_goes_on():
@@ -192,6 +228,26 @@ def test_skipped_steps_are_recorded(tmp_path):
     train = [record for record in records if record["split"] == "train"]
     assert all(record["skipped_steps"] > 0 for record in train)
     assert train[-1]["loss_scale"] < 2.0**26
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"optimizer__learning_rate": 1e6}, r"the loss is (nan|inf)"),
+        (
+            {"optimizer__loss_scale": "static", "optimizer__loss_scale_value": 2.0**40},
+            r"the loss is still 2\.",
+        ),
+    ],
+)
+def test_a_float16_run_that_can_train_no_more_stops(tmp_path, changes, text):
+    small = small_runs.config(model__precision="float16", **changes)
+    with pytest.raises(
+        NonFiniteError, match=rf"^step 2: the gradient of \S+ is not finite; {text}"
+    ):
+        small_runs.train(small, tmp_path)
+    (record,) = read_metrics(tmp_path)
+    assert (record["event"], record["nonfinite_step"]) == ("nonfinite", 2)
 
 
 def plateau_config(**changes):
