@@ -13,7 +13,7 @@ from alexnet_jax.errors import RunError
 ON_NONFINITE = ("stop", "rollback")
 
 NONFINITE = "nonfinite"  # among a step's sums
-STUCK_SHARE = 0.99  # of ln(classes), the loss of a network that tells nothing apart
+STUCK_SHARE = 0.01  # so near to ln(classes), the loss of a network that tells nothing apart, whatever the targets
 STUCK_STEPS = 50  # at least: an epoch of a few images says little
 
 
@@ -96,8 +96,9 @@ class StuckLoss:
     def add(self, epoch: float, loss: float) -> str:
         """Takes the mean loss of a window up to ``epoch``; returns what to tell once it is stuck."""
         chance = math.log(self.num_classes)
-        if epoch < self.first_epoch or loss < STUCK_SHARE * chance:
-            self.since, self.told = None, self.told and loss >= STUCK_SHARE * chance
+        near = abs(loss - chance) < STUCK_SHARE * chance  # not where the loss is NaN
+        if epoch < self.first_epoch or not near:
+            self.since, self.told = None, self.told and near
             return ""
         self.since = epoch if self.since is None else self.since
         if self.told or epoch - self.since < self.epochs:

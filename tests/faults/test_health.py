@@ -98,6 +98,13 @@ def test_a_stuck_loss_waits_for_the_warm_up_and_an_epoch():
     ] * 2
 
 
+@pytest.mark.parametrize("loss", [17.3, float("nan"), float("inf")])
+def test_a_high_loss_is_not_the_one_of_a_network_that_tells_nothing_apart(loss):
+    watch = health.StuckLoss(num_classes=10, first_epoch=0.0)
+    assert not any(watch.add(epoch, loss) for epoch in range(4))
+    assert [bool(watch.add(epoch, 2.31)) for epoch in range(4, 7)] == [False, True, False]
+
+
 def test_a_stall_says_what_is_waited_for(capfd):
     told = []
     with StallWatch(0.2, told.append) as watch:
