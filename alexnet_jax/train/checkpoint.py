@@ -21,6 +21,7 @@ from alexnet_jax.train.orbax_errors import end_failed_writes, quiet_background_e
 from alexnet_jax.train.state import TrainState
 
 DIRECTORY = "checkpoints"
+LOSS_SCALE = "loss_scale"  # of ``TrainState``
 TMP_DIR_SUFFIX = ".orbax-checkpoint-tmp"  # Orbax's, of a directory that is being written
 
 _log = logging.getLogger(__name__)
@@ -263,12 +264,13 @@ def _complete_steps(directory: Path) -> list[int]:
 def restore(
     workdir: Path, identity: Identity, like: TrainState, step: int | None = None
 ) -> TrainState:
-    """Reads a checkpoint, written on any number of devices. Changes nothing on disk.
+    """Reads a checkpoint, written on any number of devices, in any precision. Changes nothing on disk.
 
     Args:
       workdir: Of the run that wrote it.
       identity: Of the model that is to continue.
-      like: A state with the wanted shapes and shardings; its values are not used.
+      like: A state with the wanted shapes and shardings; of its values, only the loss scale is used, where the
+        checkpoint has none.
       step: Of the checkpoint, from ``latest_step``; None for the newest, unverified.
 
     Raises:
@@ -279,12 +281,13 @@ def restore(
         where = workdir / DIRECTORY / str(step)
         saved = manager.restore(step, args=ocp.args.Composite(identity=ocp.args.JsonRestore()))
         _check_identity(where, Identity(**saved["identity"]), identity)
-        wanted = _to_names(like)
-        _check_shapes(where, manager.item_metadata(step)["state"].tree, wanted)
+        metadata = manager.item_metadata(step)["state"].tree
+        wanted = _settle_loss_scale(where, metadata, like)
+        _check_shapes(where, metadata, wanted)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         restored = manager.restore(step, args=args)["state"]
-    return _from_names(restored, like)
+    return _from_names({LOSS_SCALE: like.loss_scale} | restored, like)
 
 
 def _reader(workdir: Path) -> ocp.CheckpointManager:
@@ -308,6 +311,27 @@ def _from_names(named: dict[str, Any], like: TrainState) -> TrainState:
 
 def _names(path: Any) -> tuple[str, ...]:
     return tuple(jax.tree_util.keystr((entry,), simple=True) for entry in path)
+
+
+def _settle_loss_scale(where: Path, metadata: Any, like: TrainState) -> dict[str, Any]:
+    """Returns what to read for ``like``: with a loss scale if there is one, without if not, and tells of a difference.
+
+    It comes and goes with the precision, which "auto" takes from the device.
+    """
+    wanted = _to_names(like)
+    if (LOSS_SCALE in metadata) == (LOSS_SCALE in wanted):
+        return wanted
+    tell = _log.warning if jax.process_index() == 0 else _log.debug
+    if own := wanted.pop(LOSS_SCALE, None):
+        text = "%s has no loss scale, and this run has one, as float16 does: it begins at %g"
+        tell(text, where, own["scale"].item())
+        return wanted
+    tell("%s has a loss scale, as float16 does, and this run has none: it is left out", where)
+    scalars = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=like.step.sharding)
+        for name, leaf in metadata[LOSS_SCALE].items()
+    }
+    return {**wanted, LOSS_SCALE: scalars}
 
 
 def _check_identity(where: Path, saved: Identity, wanted: Identity) -> None:

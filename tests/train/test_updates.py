@@ -9,13 +9,14 @@ import pytest
 from jax import numpy as jnp
 
 from alexnet_jax.config import validate
-from alexnet_jax.train import checkpoint, experiment, loss_scale, parts
+from alexnet_jax.train import checkpoint, experiment, loop, loss_scale, parts
 from alexnet_jax.train.augment import Augmentation, Transform
 from alexnet_jax.train.health import NONFINITE, NonFiniteError
 from alexnet_jax.train.loss_scale import LossScaling
 from alexnet_jax.train.mixing import Mixing
 from alexnet_jax.train.writers import read_metrics
 from tests.references import numbers, small_runs
+from tests.train.runs import saved_arrays
 
 
 def batch(count=8):
@@ -248,6 +249,44 @@ def test_a_float16_run_that_can_train_no_more_stops(tmp_path, changes, text):
         small_runs.train(small, tmp_path)
     (record,) = read_metrics(tmp_path)
     assert (record["event"], record["nonfinite_step"]) == ("nonfinite", 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told", "scale"),
+    [
+        (
+            "float16",
+            "float32",
+            "has a loss scale, as float16 does, and this run has none",
+            {},
+        ),
+        (
+            "float32",
+            "float16",
+            "has no loss scale, and this run has one",
+            {"scale": 256},
+        ),
+    ],
+)
+def test_another_precision_evaluates_and_continues(tmp_path, caplog, before, after, told, scale):
+    """As "auto" chooses it on another kind of device."""
+    settings = {"optimizer__loss_scale_value": 256.0, "log_every_steps": 1}
+    small_runs.train(small_runs.config(model__precision=before, num_epochs=1, **settings), tmp_path)
+    assert "loss scale" not in caplog.text
+    run = small_runs.build(small_runs.config(model__precision=after, **settings))
+    restored = checkpoint.restore(tmp_path, run.identity, run.initial_state)
+    assert told in caplog.text
+    assert "it begins at 256" in caplog.text or not scale
+    assert {name: restored.loss_scale[name] for name in scale} == scale
+    assert bool(restored.loss_scale) == bool(scale)
+    saved = saved_arrays(tmp_path, 8)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(restored.params):
+        np.testing.assert_array_equal(leaf, saved[f"['params']{jax.tree_util.keystr(path)}"])
+    assert loop.evaluate_only(run, tmp_path).num_examples == 16
+    loop.train(run, tmp_path)
+    steps = [r for r in read_metrics(tmp_path) if r["split"] == "train"]
+    assert [record["step"] for record in steps] == [*range(1, 17)]
+    assert ("loss_scale" in steps[-1]) == bool(scale)
 
 
 def plateau_config(**changes):
