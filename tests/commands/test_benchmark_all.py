@@ -146,6 +146,28 @@ def test_torch_steps_in_turns_with_ours(tiny, capsys):
     assert figures["bandwidth_floor_milliseconds"] > 0
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_torch_on_a_gpu_multiplies_and_tunes_as_xla_does(on_gpu, monkeypatch):
+    """As far as the settings, which are made before the network is."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    precision = torch.get_float32_matmul_precision()
+
+    def stop(*_, **__):
+        raise InterruptedError
+
+    monkeypatch.setattr(peer_torch, "build", stop)
+    sizes = {"image_size": 32, "num_classes": 10, "batch_size": 4, "precision": "float32"}
+    try:
+        with pytest.raises(InterruptedError):
+            peer_torch.training_step(get_variant("cifar32"), **sizes, on_gpu=on_gpu)
+        assert torch.get_float32_matmul_precision() == ("high" if on_gpu else precision)
+        assert torch.backends.cudnn.benchmark == on_gpu
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
 @pytest.mark.parametrize("name", variants())
 def test_the_peer_is_the_same_network(name):
     torch = pytest.importorskip("torch")
