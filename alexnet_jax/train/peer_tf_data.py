@@ -20,7 +20,7 @@ def batches(
     area: tuple[float, float],
     aspect: tuple[float, float],
     threads: int,
-    antialias: bool = False,
+    antialias: bool,
 ) -> Iterator[Any]:
     """Yields batches of JPEGs without end: crop while decoding, bilinear resize, flip.
 

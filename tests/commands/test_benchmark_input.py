@@ -1,9 +1,10 @@
+import itertools
 import json
 
 import pytest
 
 from alexnet_jax.__main__ import main
-from alexnet_jax.train import input_speed
+from alexnet_jax.train import input_speed, peer_tf_data
 from tests.data.test_broken import write_folder
 
 PARTS = ("read", "decode", "gather", "transfer", "augment", "together")
@@ -41,6 +42,31 @@ def test_calls_are_counted(monkeypatch):
         now[0] += 0.25 if now[0] else 10.0
 
     assert input_speed._calls_per_second(call, 1.0) == pytest.approx(4.0)
+
+
+def test_tf_data_and_ours_take_turns_with_the_same_resize(tmp_path, monkeypatch, capsys):
+    write_folder(tmp_path, per_class=4)
+    order, asked = [], []
+
+    def turn(name, rates):
+        def measure(*_):
+            order.append(name)
+            return rates.pop(0), 0.5
+
+        return measure
+
+    def batches(files, **settings):
+        asked.append(settings)
+        return itertools.repeat(None)
+
+    monkeypatch.setattr(input_speed, "host_batches", turn("ours", [10.0, 30.0, 20.0]))
+    monkeypatch.setattr(peer_tf_data, "rates", turn("theirs", [5.0, 1.0, 9.0]))
+    monkeypatch.setattr(peer_tf_data, "batches", batches)
+    figures = _measure(capsys, "--path", str(tmp_path), "--against", "tf.data")
+    assert order == ["ours", "theirs"] * 3
+    assert all(settings["antialias"] for settings in asked)
+    assert (figures["host"], figures["tf_data"]) == (20.0, 5.0)
+    assert figures["times_tf_data_per_cpu_second"] == 1.0
 
 
 def test_a_wrong_request_is_explained(tmp_path, capsys):
