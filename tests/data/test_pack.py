@@ -400,6 +400,14 @@ def test_a_split_without_labels_is_not_packed(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_split_without_examples_is_not_packed(tmp_path, capsys):
+    write_dataset(tmp_path, {"train": [(jpeg(i), i % 2) for i in range(5)]})
+    options = ["--train-split=train[:4]", "--eval-split=train[4:4]"]
+    assert _pack(f"tfds:photos@{tmp_path}", tmp_path / "out", *options) == 2
+    assert capsys.readouterr().err.startswith("data.eval_split='train[4:4]': photos/1.0.0 in ")
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_label_is_looked_at(tmp_path, capsys):
     """The one that is wrong is none of those tried at the start."""
     train = [(jpeg(i % 4, 40, 30), 7 if i == 1 else 0) for i in range(20)]

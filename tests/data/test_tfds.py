@@ -77,8 +77,44 @@ def test_the_newest_version_is_read(tmp_path):
 def test_splits_can_be_chosen_and_cut(photos):
     assert len(_open(photos, train_split="train[:5]")) == 5
     assert len(_open(photos, "eval", eval_split="train[5:]")) == 2
-    with pytest.raises(RequestError, match=r"data.eval_split='val': .* splits train, test; name"):
-        _open(photos, "eval", eval_split="val")
+
+
+def test_splits_can_be_added(photos, small):
+    for opened in (tfds.open_split, tfds.open_for_packing):
+        both = opened(settings(photos, train_split="train[:5]+test"), "train")
+        whole = [opened(settings(photos), split) for split in ("train", "eval")]
+        expected = [*(whole[0][i] for i in range(5)), *(whole[1][i] for i in range(3))]
+        assert [both[i] for i in range(len(both))] == expected
+    added = _open(small, train_split="train+test", eval_split="test[1:]")
+    assert (len(added), isinstance(added, InMemory)) == (8, True)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *(
+            "val",
+            "train+val",
+            "train[",
+            "train[:10x]",
+            "train[:9999999]",
+            "train[:101%]",
+            "all[:3]",
+        ),
+        *("train[:0]", "train[4:1]", "train[3:1]+test", "train[:1%]"),  # no example
+    ],
+)
+def test_a_split_that_is_not_there_is_refused(photos, small, wanted):
+    for directory, sizes in [(photos, (7, 3)), (small, (6, 2))]:
+        text = (
+            f"data.eval_split={wanted!r}: photos/1.0.0 in {directory} has the splits train ({sizes[0]} examples), test "
+            f"({sizes[1]} examples); name one of them, or examples of them in TFDS's notation, such as 'train[:90%]' "
+            "or 'train+test'."
+        )
+        for opened in (tfds.open_split, tfds.open_for_packing):
+            with pytest.raises(RequestError) as caught:
+                opened(settings(directory, eval_split=wanted), "eval")
+            assert str(caught.value) == text
 
 
 def test_an_example_is_described_by_its_file(photos):
@@ -109,7 +145,14 @@ def small(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("small"), splits, shape=(32, 32, 3), shards=1)
 
 
-@pytest.mark.parametrize("changes", [{}, {"train_split": "test", "eval_split": "train"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"train_split": "test", "eval_split": "train"},
+        {"train_split": "test+train[:4]", "eval_split": "test"},
+    ],
+)
 @pytest.mark.parametrize("images_in_memory", [1, 2, 5, 6, 7, 8])
 def test_both_splits_are_arrays_or_neither_is(small, monkeypatch, images_in_memory, changes):
     monkeypatch.setattr(tfds, "IN_MEMORY_BYTES", images_in_memory * 32 * 32 * 3)

@@ -164,12 +164,14 @@ def _open_builder(settings: SourceSettings, split: str) -> tuple[Any, str]:
 
     builder = tensorflow_datasets.builder_from_directory(_find(settings))
     _keys(builder.info)
-    there = list(builder.info.splits)
     wanted = _split_name(builder.info, settings, split)
-    if wanted.partition("[")[0] not in there:
+    if not _num_examples(builder.info, wanted):
+        there = ", ".join(
+            f"{name} ({_num_examples(builder.info, name)} examples)" for name in builder.info.splits
+        )
         raise RequestError(
             f"data.{split}_split={wanted!r}: {builder.info.full_name} in {builder.info.data_dir} has the splits "
-            f"{', '.join(there)}; name one of them."
+            f"{there}; name one of them, or examples of them in TFDS's notation, such as 'train[:90%]' or 'train+test'."
         )
     return builder, wanted
 
@@ -179,6 +181,15 @@ def _split_name(info: Any, settings: SourceSettings, split: str) -> str:
     if split == "train":
         return settings.train_split
     return settings.eval_split or next((name for name in EVAL_SPLITS if name in info.splits), "")
+
+
+def _num_examples(info: Any, split: str) -> int:
+    """Returns how many examples a split in TFDS's notation has; 0 where TFDS makes nothing of it."""
+    try:
+        counts = [part.take for part in info.splits[split].file_instructions]
+    except (KeyError, NotImplementedError, ValueError):
+        return 0
+    return sum(counts) if all(count > 0 for count in counts) else 0  # of train[5:2] it makes -3
 
 
 def _find(settings: SourceSettings) -> Path:
@@ -252,8 +263,7 @@ def _decoded_if_small(builder: Any, settings: SourceSettings, source: TfdsSource
     if height is None or width is None:
         return source
     names = [_split_name(builder.info, settings, split) for split in SPLITS]
-    wanted = [name for name in names if name.partition("[")[0] in builder.info.splits]
-    examples = sum(builder.info.splits[name].num_examples for name in wanted)
+    examples = sum(_num_examples(builder.info, name) for name in names)
     if examples * height * width * 3 > IN_MEMORY_BYTES:
         return source
     images = np.empty((len(source), height, width, 3), np.uint8)
