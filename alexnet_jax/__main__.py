@@ -42,7 +42,7 @@ def _usage(names: list[str]) -> str:
         [
             "usage: python -m alexnet_jax COMMAND ...    (COMMAND --help tells more)",
             *lines,
-            "To train: python -m alexnet_jax.main --config configs/digits.py",
+            "To train a recipe of the checkout: python -m alexnet_jax.main --config configs/digits.py",
         ]
     )
 

@@ -23,7 +23,8 @@ usage: python -m alexnet_jax.main --config FILE[:ARGUMENT] [--workdir DIR] [--mo
 
 Trains (or evaluates) a recipe. A workdir that holds checkpoints is continued, without asking.
 
-  --config    the recipe, a file that defines get_config(); some take an argument, e.g. configs/imagenet.py:smoke
+  --config    the recipe, a file that defines get_config(); some take an argument, e.g. configs/imagenet.py:smoke;
+              the checkout and the source distribution hold configs/, an installed wheel does not
   --workdir   where everything is written; default: runs/RECIPE, or runs/RECIPE-ARGUMENT
   --mode      train, or eval: evaluate the workdir's newest checkpoint, or --config.init_weights=PATH
   --dry_run   compile the steps and say how much memory they need; nothing is trained or written

@@ -162,7 +162,9 @@ def test_bad_command_lines(capsys, arguments, message):
 
 def test_help(capsys):
     assert _main("--help") == 0
-    assert "python -m alexnet_jax.main --config configs/digits.py" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "python -m alexnet_jax.main --config configs/digits.py" in printed
+    assert "an installed wheel does not" in printed
 
 
 def test_as_a_module_with_the_default_workdir(tmp_path):

@@ -26,7 +26,7 @@ def load(path_and_argument: str) -> ConfigDict:
     path = Path(path_text)
     if not path.is_file():
         raise RequestError(
-            f"--config={path_text!r}: there is no such file; the recipes are in configs/."
+            f"--config={path_text!r}: there is no such file; the recipes are in configs/ of the checkout."
         )
     spec = importlib.util.spec_from_file_location("alexnet_jax_recipe", path)
     if spec is None or spec.loader is None:
