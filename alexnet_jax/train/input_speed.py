@@ -67,6 +67,8 @@ def host_batches(run: Experiment, seconds: float) -> tuple[float, float]:
 
 
 def _augmented(transform: Transform, seed: int, batch: Any) -> jax.Array:
+    if batch["row"].ndim == 2:  # under pmap, which has an axis of devices before that of rows
+        batch = {name: x.reshape(-1, *x.shape[2:]) for name, x in batch.items()}
     keys = example_keys(seed, jax.numpy.int32(0), batch["row"])
     return transform(batch["image"], keys, batch.get("shape"))
 

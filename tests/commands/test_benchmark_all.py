@@ -83,6 +83,16 @@ def test_fast_packed_data_leave_the_step_as_the_limit(photos, tmp_path, capsys):
     assert figures["gather"] > figures["images_per_second"]
 
 
+def test_under_pmap_images_have_an_axis_of_devices(tiny, capsys):
+    options = ["--parallelism", "pmap", "--source", "synthetic", "--variant", "tiny", "--json"]
+    fixed = ["--batch-size", "8", "--seconds", "0.1", "--steps", "3"]
+    assert main(["benchmark", "all", *options, *fixed]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert set(figures) == KEYS
+    assert (figures["parallelism"], figures["devices"]) == ("pmap", 4)
+    assert figures["augment"] > 0
+
+
 def test_a_tiny_model_is_limited_by_decoding(photos, tiny, capsys):
     figures = _measure(capsys, "folder", photos, "tiny")
     assert figures["limit"] == "input"
