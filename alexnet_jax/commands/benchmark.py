@@ -35,6 +35,9 @@ EXAMPLE = """examples:
   python -m alexnet_jax benchmark step --variant torchvision --batch-size 64 --against torch
   python -m alexnet_jax benchmark all --source packed --path DIR"""
 STEP_EXAMPLE = "example: python -m alexnet_jax benchmark step --parallelism hybrid --batch-size 256"
+INPUT_DESCRIPTION = """\
+Images from the data set to the network, on one device. Of --variant only the input's size is taken; --parallelism says
+how a batch is placed; reading, decoding and augmenting do not depend on --precision."""
 INPUT_EXAMPLE = "example: python -m alexnet_jax benchmark input --source folder --path DIR"
 ALL_EXAMPLE = "example: python -m alexnet_jax benchmark all --source packed --path DIR"
 ENDLESS_EPOCHS = 10_000  # measuring ends with the time, not with the data
@@ -60,20 +63,24 @@ def main(arguments: Sequence[str]) -> int:
     step_only = kinds.add_parser(
         "step", help="the training step on a batch that stays there", epilog=STEP_EXAMPLE
     )
+    _add_network(step_only)
     _add_step(step_only)
     step_only.add_argument("--devices", type=int, help="how many; default: all")
     step_only.add_argument("--compile-only", action="store_true", help="bytes only, no times")
     step_only.add_argument("--against", choices=("torch",), help="PyTorch's step, in turns")
     input_only = kinds.add_parser(
-        "input", help="images from the data set to the network", epilog=INPUT_EXAMPLE
+        "input",
+        help="images from the data set to the network",
+        description=INPUT_DESCRIPTION,
+        epilog=INPUT_EXAMPLE,
     )
+    _add_network(input_only)
     _add_input(input_only)
-    input_only.add_argument("--variant", default="torchvision", help="whose input size is taken")
-    input_only.add_argument("--batch-size", type=int, default=64, help="default: 64")
     input_only.add_argument("--against", choices=("tf.data",), help="its pipeline, in turns")
     both = kinds.add_parser(
         "all", help="both, a run of them, and what limits it", epilog=ALL_EXAMPLE
     )
+    _add_network(both)
     _add_step(both)
     _add_input(both)
     for kind in (step_only, input_only, both):
@@ -85,13 +92,16 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _add_step(parser: argparse.ArgumentParser) -> None:
+def _add_network(parser: argparse.ArgumentParser) -> None:
     precisions = ("auto", *parts.DTYPES)
     parser.add_argument("--variant", default="torchvision", help=f"one of: {', '.join(variants())}")
     parser.add_argument("--batch-size", type=int, default=64, help="global; default: 64")
     parser.add_argument("--precision", choices=precisions, default="auto")
-    parser.add_argument("--layers", choices=("auto", *FORMULATIONS), default="auto")
     parser.add_argument("--parallelism", choices=("auto", *STRATEGIES), default="jit")
+
+
+def _add_step(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layers", choices=("auto", *FORMULATIONS), default="auto")
     parser.add_argument("--steps", type=int, default=10, help="timed steps; default: 10")
     parser.add_argument("--floors", action="store_true", help="the least possible times, in JSON")
 
@@ -140,6 +150,7 @@ def measure_input(options: argparse.Namespace) -> tuple[dict[str, Any], list[str
     config.data.image_size = get_variant(options.variant).image_size
     config.batch_size = options.batch_size
     config.model.variant = "cifar32"  # never run, and quickly built
+    config.model.precision, config.parallelism = options.precision, options.parallelism
     run, transform = _input_run(config, options, jax.devices()[:1])
     if options.against:
         _tf_data(run)  # what is missing is said before anything is measured

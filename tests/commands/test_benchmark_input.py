@@ -33,6 +33,22 @@ def test_files_are_read_and_decoded_packed_pixels_gathered(tmp_path, capsys):
     assert _positive(figures) == set(PARTS) - {"read", "decode"}
 
 
+@pytest.mark.parametrize("parallelism", ["pmap", "hybrid", "auto"])
+def test_precision_and_parallelism_are_those_of_the_run(capsys, monkeypatch, parallelism):
+    runs, measure = [], input_speed.measure_input
+
+    def noted(run, transform, **options):
+        runs.append(run)
+        return measure(run, transform, **options)
+
+    monkeypatch.setattr(input_speed, "measure_input", noted)
+    options = ["--source=synthetic", "--precision=bfloat16", f"--parallelism={parallelism}"]
+    assert _positive(_measure(capsys, *options)) == set(PARTS) - {"read", "decode"}
+    (run,) = runs
+    assert run.precision == run.config.model.precision == "bfloat16"
+    assert run.config.parallelism == parallelism
+
+
 def test_calls_are_counted(monkeypatch):
     """Four calls of 0.25 s in a second; the first, which compiles, is left out."""
     now = [0.0]
