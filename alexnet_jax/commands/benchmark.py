@@ -111,6 +111,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="folder", help=f"one of: {', '.join(SOURCES)}")
     parser.add_argument("--path", default=data.path, help="directory of the data")
     parser.add_argument("--name", default=data.name, help="of tfds")
+    parser.add_argument(
+        "--eval-fraction", type=float, default=data.eval_fraction, help="of class folders alone"
+    )
     parser.add_argument("--num-threads", type=int, default=data.num_threads, help="that decode")
     parser.add_argument("--color-jitter", type=float, default=0.0, help="ImageNet's recipe: 0.4")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each part; default: 3")
@@ -215,6 +218,7 @@ def _input_run(
     """Builds a run on the data asked for, from the host, and what happens to its images on the device."""
     data, augment = config.data, config.augment
     data.source, data.path, data.name = options.source, options.path, options.name
+    data.eval_fraction = options.eval_fraction
     data.num_threads = options.num_threads
     data.resident = "false"  # what is measured is the way from the host
     data.synthetic_examples = 16 * config.batch_size

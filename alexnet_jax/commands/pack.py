@@ -19,7 +19,8 @@ from alexnet_jax.errors import RequestError
 
 EPILOG = """\
 SOURCE is one of
-  folder:DIR              DIR/train and DIR/val, one folder of JPEGs or PNGs a class
+  folder:DIR              DIR/train and DIR/val, one folder of JPEGs or PNGs a class; or the class
+                          folders alone, and --eval-fraction of each class to evaluate with
   tfds:NAME[@DIR]         a prepared TFDS data set, in ArrayRecord or TFRecord
   cifar10_binary:DIR
   digits
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--verify", action="store_true", help="compare OUT with its checksums")
     parser.add_argument("--train-split", default=data.train_split, help="of tfds")
     parser.add_argument("--eval-split", default=data.eval_split, help="of tfds")
+    parser.add_argument(
+        "--eval-fraction", type=float, default=data.eval_fraction, help="of class folders alone"
+    )
     parser.add_argument("--shard-mebibytes", type=int, default=1024, help="a file (default 1024)")
     parser.add_argument("--max-broken-fraction", type=float, default=data.max_broken_fraction)
     parser.add_argument("--num-threads", type=int, default=0, help="decoding; 0: one a processor")
@@ -68,10 +72,12 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError(
             f"--size={options.size} and --shard-mebibytes={options.shard_mebibytes} must be at least 1."
         )
-    if options.num_threads < 0 or not 0 <= options.max_broken_fraction <= 1:
+    fractions = 0 <= options.max_broken_fraction <= 1 and 0 <= options.eval_fraction < 1
+    if options.num_threads < 0 or not fractions:
         raise RequestError(
-            f"--num-threads={options.num_threads} must be at least 0, and "
-            f"--max-broken-fraction={options.max_broken_fraction} a number in [0, 1]."
+            f"--num-threads={options.num_threads} must be at least 0, "
+            f"--max-broken-fraction={options.max_broken_fraction} a number in [0, 1], and "
+            f"--eval-fraction={options.eval_fraction} a number in [0, 1)."
         )
     request = Request(
         name=options.source,
@@ -108,6 +114,7 @@ def _open(options: argparse.Namespace) -> dict[str, Source]:
         name=name,
         train_split=options.train_split,
         eval_split=options.eval_split,
+        eval_fraction=options.eval_fraction,
     )
     return {split: OPEN[kind](settings, split) for split in SPLITS}
 

@@ -49,6 +49,17 @@ def test_precision_and_parallelism_are_those_of_the_run(capsys, monkeypatch, par
     assert run.config.parallelism == parallelism
 
 
+def test_a_folder_that_nothing_divides_is_divided_by_a_fraction(tmp_path, capsys):
+    write_folder(tmp_path, per_class=4)
+    figures = _measure(capsys, f"--path={tmp_path / 'train'}", "--eval-fraction=0.25")
+    assert _positive(figures) == set(PARTS) - {"gather"}
+    request = ["benchmark", "input", f"--path={tmp_path / 'train'}", "--batch-size=7"]
+    assert main([*request, "--eval-fraction=0.25"]) == 2
+    assert "batch_size=7 is larger than the 6 training examples" in capsys.readouterr().err
+    assert main([*request, "--eval-fraction=1"]) == 2
+    assert "data.eval_fraction=1.0 is not possible; use a number" in capsys.readouterr().err
+
+
 def test_calls_are_counted(monkeypatch):
     """Four calls of 0.25 s in a second; the first, which compiles, is left out."""
     now = [0.0]

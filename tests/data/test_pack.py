@@ -19,7 +19,7 @@ from alexnet_jax import __main__ as door
 from alexnet_jax import config as configuration
 from alexnet_jax.data import decode
 from alexnet_jax.data import pack as packing
-from alexnet_jax.data.sources import packed, tfds
+from alexnet_jax.data.sources import folder, packed, tfds
 from alexnet_jax.data.sources.base import SourceSettings
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import experiment, loop, parts
@@ -315,6 +315,8 @@ def test_requests_that_make_no_sense(tmp_path, capsys):
             "--max-broken-fraction=nan a number in [0, 1]",
         ),
         (["digits", out, "--max-broken-fraction=-1"], "fraction=-1.0 a number in [0, 1]"),
+        (["folder:x", out, "--eval-fraction=1"], "--eval-fraction=1.0 a number in [0, 1)"),
+        (["digits", out, "--eval-fraction=nan"], "--eval-fraction=nan a number in [0, 1)"),
         (["--verify", out], "is no packed data set: it has no manifest.json"),
     ]:
         assert door.main(["pack", *arguments]) == 2
@@ -367,6 +369,30 @@ def test_arrays_are_stored_as_they_are(tmp_path):
     assert train.shapes is None
     counts = np.bincount(np.concatenate([train.labels, test.labels]))
     np.testing.assert_array_equal(counts, np.bincount(load_digits().target))
+
+
+def test_a_folder_that_nothing_divides_is_divided_by_a_fraction(photos, tmp_path, capsys):
+    """As a run divides it: the packed images are those of the run's splits."""
+    root, out = photos / "train", tmp_path / "out"
+    assert _pack(f"folder:{root}", out) == 2
+    assert "has no folder train/" in capsys.readouterr().err
+    assert _pack(f"folder:{root}", out, "--eval-fraction=0.25", "--size=64") == 0
+    settings = SourceSettings(
+        path=str(root),
+        image_size=32,
+        num_classes=2,
+        synthetic_examples=1,
+        seed=0,
+        eval_fraction=0.25,
+    )
+    for split, count in [("train", 12), ("eval", 4)]:
+        files, source = folder.open_split(settings, split), _open(out, split, "squash")
+        images, labels = source.gather(np.arange(count))
+        assert (len(source), len(files)) == (count, count)
+        for image, label, file in zip(images, labels, files, strict=True):
+            pixels = decode.squash(64, 64)(file["image"], np.random.default_rng(0))
+            np.testing.assert_array_equal(image, pixels)
+            assert label == file["label"]
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
