@@ -375,7 +375,7 @@ def test_a_folder_that_nothing_divides_is_divided_by_a_fraction(photos, tmp_path
     """As a run divides it: the packed images are those of the run's splits."""
     root, out = photos / "train", tmp_path / "out"
     assert _pack(f"folder:{root}", out) == 2
-    assert "has no folder train/" in capsys.readouterr().err
+    assert "say what share of each to evaluate with" in capsys.readouterr().err
     assert _pack(f"folder:{root}", out, "--eval-fraction=0.25", "--size=64") == 0
     settings = SourceSettings(
         path=str(root),

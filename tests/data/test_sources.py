@@ -221,6 +221,17 @@ class TestFolder:
         with pytest.raises(RequestError, match=r"has no folder train/\.\nImageNet"):
             _open("folder", path=tmp_path)
 
+    @pytest.mark.parametrize("split", ["train", "eval"])
+    def test_class_folders_alone_need_a_fraction(self, tmp_path, split):
+        _write_folder(tmp_path)
+        with pytest.raises(RequestError) as raised:
+            _open("folder", split, tmp_path / "train")
+        assert str(raised.value) == (
+            f"data.path='{tmp_path / 'train'}' has no folder {'val' if split == 'eval' else 'train'}/.\n"
+            "If the folders there are the classes, say what share of each to evaluate with:\n"
+            "--config.data.eval_fraction=0.2, or of pack and benchmark --eval-fraction=0.2."
+        )
+
     def test_empty_folder(self, tmp_path):
         (tmp_path / "train").mkdir()
         with pytest.raises(RequestError, match="train is empty"):

@@ -29,6 +29,10 @@ Sort the images into one folder a class, DIR/CLASS/*.jpg (or DIR/train/CLASS/ an
 --config.data.path=DIR.
 Without data: --config configs/finetune.py:smoke trains for a few steps on made images."""
 
+CLASSES_ALONE = """\
+If the folders there are the classes, say what share of each to evaluate with:
+--config.data.eval_fraction=0.2, or of pack and benchmark --eval-fraction=0.2."""
+
 
 class FolderSource:
     """Encoded images below a directory; a label is the class folder's place in sorted order.
@@ -138,7 +142,9 @@ def _class_root(settings: SourceSettings, split: str) -> tuple[Path, bool]:
     root = path if divides else path / FOLDERS[split]
     if not root.is_dir():
         missing = "is no directory" if divides else f"has no folder {FOLDERS[split]}/"
-        raise RequestError(f"data.path={settings.path!r} {missing}.\n{_how_to(settings)}")
+        alone = undivided and path.is_dir() and class_folders(path)
+        advice = CLASSES_ALONE if alone else _how_to(settings)
+        raise RequestError(f"data.path={settings.path!r} {missing}.\n{advice}")
     return root, divides
 
 
