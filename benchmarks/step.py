@@ -98,6 +98,7 @@ def jax_step(options: argparse.Namespace) -> Callable[[], object]:
     (config.model.variant,), (config.model.precision,) = options.variant, options.precision
     config.model.layers = options.contender
     config.data.source, config.data.synthetic_examples = "synthetic", options.batch_size
+    config.data.resident = "false"  # one batch a step, placed below
     config.batch_size, config.num_epochs = options.batch_size, 1
     run = experiment.build(config, experiment.open_sources(config), jax.devices()[:1])
     batch = run.strategy.place_batch(next(run.train_batches(0)))

@@ -49,6 +49,7 @@ def build(
     config.model.dropout_rate, config.model.precision = 0.0, "float32"
     config.data.source, config.data.image_size = "synthetic", IMAGE_PIXELS[variant]
     config.data.synthetic_examples, config.batch_size = 96, 8
+    config.data.resident = "false"  # one batch a step
     config.augment.crop, config.augment.flip_probability = "pad", 0.5
     config.optimizer.learning_rate, config.optimizer.weight_decay = 0.01, 1e-4
     config.parallelism = strategy

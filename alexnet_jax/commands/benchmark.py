@@ -133,6 +133,7 @@ def step(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         raise RequestError(f"--devices {count}: there are {len(devices)}.")
     config = _step_config(options)
     config.data.source, config.data.synthetic_examples = "synthetic", options.batch_size
+    config.data.resident = "false"  # a batch that stays there is placed as one from the host
     config.num_epochs = 1
     _refuse([*validate(config), *experiment.device_faults(config, count)])
     run = experiment.build(config, experiment.open_sources(config), devices[:count])

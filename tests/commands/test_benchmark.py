@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from alexnet_jax.__main__ import main
+from alexnet_jax.train import resident
 
 KEYS = {
     *("variant", "batch_size", "precision", "parallelism", "devices", "images_per_second"),
@@ -26,6 +27,14 @@ def test_step_has_the_contract_s_keys(capsys):
     assert 0 < figures["model_flops_utilization"] < 1
     # Every gradient, by the ring: (4 - 1) / 4 of them, twice.
     assert figures["collective_bytes"] == pytest.approx(2 * 3 / 4 * 4 * 2_472_266, rel=1e-3)
+
+
+def test_step_where_the_images_would_lie_on_the_device(capsys, monkeypatch):
+    """As on any GPU: it tells its memory, and the one batch is far less than a quarter of it."""
+    monkeypatch.setattr(resident, "memory_bytes", lambda device: 2**40)
+    options = ["--variant", "cifar32", "--batch-size", "16", "--steps", "1", "--json"]
+    assert main(["benchmark", "step", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["images_per_second"] > 0
 
 
 def test_table(capsys):
