@@ -14,13 +14,17 @@ from jax._src import distributed, xla_bridge  # what was asked of JAX has no pub
 
 from alexnet_jax.backend import child
 from alexnet_jax.backend.capabilities import check_all_reduce
-from alexnet_jax.backend.explanations import explain, with_remedy
+from alexnet_jax.backend.explanations import (
+    PLUGINS_VARIABLE,
+    explain,
+    explain_own_choice,
+    with_remedy,
+)
 from alexnet_jax.backend.platforms import Backend, resolve
 from alexnet_jax.errors import RequestError
 
 NAME_VARIABLE = "ALEXNET_JAX_BACKEND"
 LIBRARY_VARIABLE = "ALEXNET_JAX_BACKEND_LIBRARY"
-_PLUGINS_VARIABLE = "PJRT_NAMES_AND_LIBRARY_PATHS"  # read by JAX at its first use of a device
 
 
 def activate(
@@ -41,7 +45,7 @@ def activate(
     """
     backend = choose(name, library, options)
     if backend is None:
-        devices = jax.devices()
+        devices = start_own_choice()
         check_all_reduce(devices[0].platform, devices)
         return devices
     if not xla_bridge.backends_are_initialized() and not backend.released_with_jax:
@@ -76,6 +80,18 @@ def choose(name: str, library: str = "", options: dict[str, Any] | None = None) 
             f"backend_library={library!r} cannot be loaded as 'cpu', JAX's own; choose another --config.backend=NAME."
         )
     return resolve(name, library, options)
+
+
+def start_own_choice() -> list[jax.Device]:
+    """Starts JAX on what it chooses by itself, and returns its devices.
+
+    Raises:
+      RequestError: If it does not start.
+    """
+    try:
+        return jax.devices()
+    except Exception as error:  # JAX raises many types here; each becomes one sentence
+        raise RequestError(explain_own_choice(error)) from error
 
 
 def start(backend: Backend) -> list[jax.Device]:
@@ -138,13 +154,13 @@ def _registered(backend: Backend) -> Iterator[None]:
         raise RequestError(
             f"backend {backend.name!r}: backend_library={backend.library!r} does not exist. Try: {backend.hint}"
         )
-    before = os.environ.get(_PLUGINS_VARIABLE, "")
+    before = os.environ.get(PLUGINS_VARIABLE, "")
     entries = [entry for entry in before.split(",") if entry]
     for entry in entries:
         if entry.partition(":")[0] == backend.name:
             raise RequestError(
                 f"backend {backend.name!r}: two plugins register this name, backend_library={backend.library!r} and "
-                f"{_PLUGINS_VARIABLE}={entry}. Try: leave out one of them."
+                f"{PLUGINS_VARIABLE}={entry}. Try: leave out one of them."
             )
     with tempfile.TemporaryDirectory() as directory:
         if backend.options:
@@ -153,11 +169,11 @@ def _registered(backend: Backend) -> Iterator[None]:
             options = dict(backend.options)
             file.write_text(json.dumps({"library_path": str(path), "create_options": options}))
             path = file
-        os.environ[_PLUGINS_VARIABLE] = ",".join([*entries, f"{backend.name}:{path}"])
+        os.environ[PLUGINS_VARIABLE] = ",".join([*entries, f"{backend.name}:{path}"])
         try:
             yield
         finally:
-            os.environ[_PLUGINS_VARIABLE] = before
+            os.environ[PLUGINS_VARIABLE] = before
 
 
 def _too_late(backend: Backend) -> str:

@@ -9,7 +9,7 @@ import jaxlib
 from jax.extend.backend import backends
 
 from alexnet_jax.backend import child
-from alexnet_jax.backend.activate import start
+from alexnet_jax.backend.activate import start, start_own_choice
 from alexnet_jax.backend.checks import UNSUPPORTED, Check
 from alexnet_jax.backend.platforms import Backend
 from alexnet_jax.errors import RequestError
@@ -18,7 +18,8 @@ from alexnet_jax.errors import RequestError
 def answer(request: child.Message, report: Callable[[child.Message], None]) -> None:
     """Starts the backend, says what is there, and reports every check when it begins and what came of it."""
     try:
-        devices = start(Backend(**request["backend"])) if request["backend"] else jax.devices()
+        chosen = request["backend"]
+        devices = start(Backend(**chosen)) if chosen else start_own_choice()
     except RequestError as error:
         report({"refused": str(error)})
         return

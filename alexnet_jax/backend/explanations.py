@@ -1,12 +1,16 @@
 """What JAX's and the loader's errors mean: one sentence each, with the next thing to try."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 
 import jax
 
 from alexnet_jax.backend.platforms import Backend
+
+PLUGINS_VARIABLE = "PJRT_NAMES_AND_LIBRARY_PATHS"  # read by JAX at its first use of a device
+_ENVIRONMENT = ("JAX_PLATFORMS", PLUGINS_VARIABLE)  # what JAX's own choice follows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +109,19 @@ def explain(backend: Backend, error: BaseException) -> str:
     return with_remedy(sentences, (cause.remedy or "{hint}").format_map(values))
 
 
+def explain_own_choice(error: BaseException) -> str:
+    """Returns the sentence for an error that JAX raised while it started the devices of its own choice."""
+    given = {name: os.environ[name] for name in _ENVIRONMENT if os.environ.get(name)}
+    shown = " and ".join(f"{name}={value!r}" for name, value in given.items())
+    where = f" with {shown}" if given else ""
+    said = _first_line(str(error)) or "it finds no such device"  # an empty AssertionError
+    remedies = [f"correct or unset {' or '.join(given)}"] if given else []
+    if PLUGINS_VARIABLE not in given:  # JAX loads what that names for the CPU too
+        remedies.append("choose the CPU with --config.backend=cpu or ALEXNET_JAX_BACKEND=cpu")
+    sentence = f"JAX does not start{where}: {said}."
+    return with_remedy([sentence], f"{', or '.join(remedies)}.")
+
+
 def with_remedy(sentences: Sequence[str], remedy: str) -> str:
     """Joins what is wrong and what to try."""
     return " ".join([*filter(None, sentences), f"Try: {remedy}"])
@@ -112,8 +129,11 @@ def with_remedy(sentences: Sequence[str], remedy: str) -> str:
 
 def _essence(text: str) -> str:
     """Cuts what JAX puts around a plugin's own words."""
+    return re.sub(r"^(Unable to initialize backend '[^']*': )?([A-Z_]+: )?", "", _first_line(text))
+
+
+def _first_line(text: str) -> str:
     text = text.partition(" (set JAX_PLATFORMS")[0].partition(" (you may need")[0]
-    text = re.sub(r"^(Unable to initialize backend '[^']*': )?([A-Z_]+: )?", "", text)
     return text.splitlines()[0].strip().rstrip(".") if text.strip() else text
 
 

@@ -43,6 +43,41 @@ def test_cuda_without_a_gpu_is_an_error_and_never_the_cpu():
     assert "No device node (/dev/nvidia[0-9]*, /dev/dxg) exists" in run.stderr
 
 
+UNSTARTED = {
+    "JAX_PLATFORMS='cdua'": (
+        "Unable to initialize backend 'cdua': Backend 'cdua' is not in the list of known backends: ",
+        "JAX_PLATFORMS, or choose the CPU with --config.backend=cpu or ALEXNET_JAX_BACKEND=cpu.",
+    ),
+    "PJRT_NAMES_AND_LIBRARY_PATHS='quantum:/nowhere.so'": (
+        "INTERNAL: Failed to open /nowhere.so: /nowhere.so: cannot open shared object file",
+        "PJRT_NAMES_AND_LIBRARY_PATHS.",
+    ),
+}
+
+
+@pytest.mark.parametrize("setting", UNSTARTED)
+def test_an_environment_that_jax_does_not_start_with(setting):
+    name, _, value = setting.partition("=")
+    said, remedy = UNSTARTED[setting]
+    run = _activate("activate('auto')", **{name: value.strip("'")})
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"JAX does not start with {setting}: {said}"), run.stderr
+    assert run.stderr.endswith(f" Try: correct or unset {remedy}\n"), run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="this machine has a GPU")
+def test_jax_platforms_of_a_device_that_is_not_there():
+    """JAX's own words are none: an empty AssertionError."""
+    run = _activate("activate('auto')", JAX_PLATFORMS="cuda")
+    assert run.stderr == (
+        "JAX does not start with JAX_PLATFORMS='cuda': it finds no such device. Try: correct or unset JAX_PLATFORMS, "
+        "or choose the CPU with --config.backend=cpu or ALEXNET_JAX_BACKEND=cpu.\n"
+    )
+    run = _activate("activate('cpu')", JAX_PLATFORMS="cuda")
+    assert run.returncode == 0
+
+
 def test_a_missing_plugin_names_the_device_node_and_what_to_try():
     run = _activate("activate('ascend')")
     assert "backend 'ascend' is not available" in run.stderr

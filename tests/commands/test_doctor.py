@@ -147,6 +147,12 @@ def test_a_backend_that_does_not_start(tmp_path):
     )
 
 
+def test_jax_s_own_choice_that_does_not_start(tmp_path):
+    run = _doctor(tmp_path, JAX_PLATFORMS="cdua")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("JAX does not start with JAX_PLATFORMS='cdua': ")
+
+
 def test_without_arguments_the_default_device(tmp_path):
     run = _doctor(tmp_path, "--json", "-", JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="4")
     report = json.loads(run.stdout)
