@@ -61,7 +61,7 @@ def choose(name: str, library: str = "", options: dict[str, Any] | None = None) 
     The environment's library belongs to the environment's name: it is not loaded under another.
 
     Raises:
-      RequestError: If a library has no name to load it under, or that of JAX's own CPU.
+      RequestError: If a library or options have no name of a plugin, or that of JAX's own CPU.
     """
     environment_name = os.environ.get(NAME_VARIABLE, "auto")
     if name == "auto":
@@ -74,10 +74,19 @@ def choose(name: str, library: str = "", options: dict[str, Any] | None = None) 
             raise RequestError(
                 f"backend_library={library!r} needs a name to load it under; add --config.backend=NAME."
             )
+        if options:
+            raise RequestError(
+                f"backend_options ({', '.join(options)}) need the plugin that takes them; add --config.backend=NAME."
+            )
         return None
     if library and name == "cpu":
         raise RequestError(
             f"backend_library={library!r} cannot be loaded as 'cpu', JAX's own; choose another --config.backend=NAME."
+        )
+    if options and name == "cpu":
+        raise RequestError(
+            f"backend_options ({', '.join(options)}) cannot be given to 'cpu', JAX's own; choose another "
+            "--config.backend=NAME."
         )
     return resolve(name, library, options)
 

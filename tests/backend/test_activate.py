@@ -107,6 +107,19 @@ def test_a_library_needs_a_name():
     assert "needs a name to load it under; add --config.backend=NAME" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("auto", "need the plugin that takes them; add --config.backend=NAME."),
+        ("cpu", "cannot be given to 'cpu', JAX's own; choose another --config.backend=NAME."),
+    ],
+)
+def test_options_need_a_plugin(name, message):
+    run = _activate(f"activate({name!r}, options={{'count': 2, 'log': 'x'}})")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == f"backend_options (count, log) {message}\n"
+
+
 def test_too_late():
     run = _activate("import jax; jax.devices(); activate('ascend')")
     assert run.returncode == 1
