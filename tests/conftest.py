@@ -23,6 +23,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 SLOW = (
     "backend/test_refusals.py",
     "backend/test_training.py",
+    "commands/test_backends.py",
     "commands/test_benchmark",
     "commands/test_doctor.py",
     "data/test_tfds.py",

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from alexnet_jax.backend.activate import activate
 from alexnet_jax.backend.capabilities import is_cpu
 from alexnet_jax.config import default_config, validate
 from alexnet_jax.data.sources import SOURCES
@@ -29,6 +30,7 @@ from alexnet_jax.train import (
     speed,
 )
 from alexnet_jax.train.parallel import STRATEGIES
+from alexnet_jax.train.run_card import device_name
 from alexnet_jax.train.timing import median_seconds
 
 EXAMPLE = """examples:
@@ -88,7 +90,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     _refuse(_number_faults(options))
     figures, notes = KINDS[options.kind](options)
-    print(json.dumps(figures) if options.json else "\n".join([_table(figures), *notes]))
+    table = _table({"device": device_name(jax.devices()[0]), **figures})
+    print(json.dumps(figures) if options.json else "\n".join([table, *notes]))
     return 0
 
 
@@ -123,11 +126,12 @@ def step(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Returns the figures of the training step.
 
     Raises:
-      RequestError: If the request does not fit the devices or the variant, or the peer is missing.
+      RequestError: If the backend does not start, the request does not fit its devices or the variant, or the peer is
+        missing.
     """
     if options.devices is not None:
         jax.config.update("jax_num_cpu_devices", options.devices)  # of a CPU, as many as asked for
-    devices = jax.devices()
+    devices = activate("auto")
     count = len(devices) if options.devices is None else options.devices
     if count > len(devices):
         raise RequestError(f"--devices {count}: there are {len(devices)}.")
@@ -148,14 +152,14 @@ def measure_input(options: argparse.Namespace) -> tuple[dict[str, Any], list[str
     """Returns the figures of the input: random resized crops, flipped, as ImageNet's recipes have them.
 
     Raises:
-      RequestError: If the data are missing or damaged, or the peer is missing.
+      RequestError: If the backend does not start, the data are missing or damaged, or the peer is missing.
     """
     config = default_config()
     config.data.image_size = get_variant(options.variant).image_size
     config.batch_size = options.batch_size
     config.model.variant = "cifar32"  # never run, and quickly built
     config.model.precision, config.parallelism = options.precision, options.parallelism
-    run, transform = _input_run(config, options, jax.devices()[:1])
+    run, transform = _input_run(config, options, activate("auto")[:1])
     if options.against:
         _tf_data(run)  # what is missing is said before anything is measured
     figures = input_speed.measure_input(run, transform, seconds=options.seconds)
@@ -168,9 +172,10 @@ def measure_all(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
     """Returns the figures of the input, of the step on these data, of a run, and what limits it.
 
     Raises:
-      RequestError: If the data are missing or damaged, or the request does not fit the devices or the variant.
+      RequestError: If the backend does not start, the data are missing or damaged, or the request does not fit the
+        devices or the variant.
     """
-    config, devices = _step_config(options), jax.devices()
+    config, devices = _step_config(options), activate("auto")
     run, transform = _input_run(config, options, devices)
     figures = input_speed.measure_input(run, transform, seconds=options.seconds)
     batch = run.place_batch("train", input_speed.first_batch(run))

@@ -10,10 +10,12 @@ import jax
 import numpy as np
 
 from alexnet_jax import library
+from alexnet_jax.backend.activate import activate
 from alexnet_jax.errors import RequestError, RunError, writing
 from alexnet_jax.model import onnx_graph, stablehlo
 from alexnet_jax.model.alexnet import AlexNet
 from alexnet_jax.model.variants import variants
+from alexnet_jax.train.run_card import device_name
 
 EPILOG = """\
 OUT ends in .stablehlo or .onnx (which needs pip install -e '.[export]'). The file takes float32 images
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command.
 
     Raises:
-      RequestError: If the weights cannot be read, or the file cannot be written there.
+      RequestError: If the backend does not start, the weights cannot be read, or the file cannot be written there.
       RunError: If the file's logits are not the model's; an older file stays as it was.
     """
     parser = argparse.ArgumentParser(
@@ -53,13 +55,16 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError(f"{out}: there is no directory {out.parent}; make it first.")
     if out.is_dir():
         raise RequestError(f"{out} is a directory; name a file.")
+    (device, *_) = activate("auto")
     model = library.load(options.weights, options.variant)
     with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as directory:
         written = Path(directory) / out.name
         FORMATS[out.suffix].write(model, written)
         compared = _compare(model, written, out)
         os.replace(written, out)
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; {compared}")
+    print(
+        f"{out}: {out.stat().st_size / 1e6:.1f} MB; {compared}; the model ran on {device_name(device)}"
+    )
     return 0
 
 

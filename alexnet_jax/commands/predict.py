@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from alexnet_jax import library
+from alexnet_jax.backend.activate import activate
 from alexnet_jax.data import imagenet
 from alexnet_jax.data.image_files import expand
 from alexnet_jax.data.preprocess import preprocess
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError(
             f"--top={options.top} and --batch-size={options.batch_size} must be at least 1."
         )
+    activate("auto")
     weights = library.read(options.weights, options.variant)
     files = expand(options.images, sys.stdin)
     total = broken = 0

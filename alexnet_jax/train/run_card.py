@@ -32,10 +32,14 @@ def describe_devices(devices: list[jax.Device]) -> dict[str, Any]:
     }
 
 
+def device_name(device: jax.Device) -> str:
+    """Returns the kind, the platform and its version in one line."""
+    return "{kind} ({platform}, {platform_version})".format(**describe_devices([device]))
+
+
 def device_line(devices: list[jax.Device]) -> str:
-    """Returns the same in one line, as each record of ``metrics.jsonl`` has it."""
-    device = describe_devices(devices)
-    return "{count} x {kind} ({platform}, {platform_version})".format(**device)
+    """Returns the same with how many they are, as each record of ``metrics.jsonl`` has it."""
+    return f"{len(devices)} x {device_name(devices[0])}"
 
 
 def run_card(
