@@ -35,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def run() -> int:
+    """Runs the command line in a process of its own: what ``python -m alexnet_jax`` and ``alexnet-jax`` call."""
+    memory.keep_freed_memory()  # of this process: a caller of main() decides for its own
+    return main()
+
+
 def _usage(names: list[str]) -> str:
     width = max(map(len, names))
     lines = [f"  {name:<{width}}  {_first_line(name)}" for name in names]
@@ -55,5 +61,4 @@ def _first_line(name: str) -> str:
 
 
 if __name__ == "__main__":
-    memory.keep_freed_memory()  # of this process: a caller of main() decides for its own
-    sys.exit(main())
+    sys.exit(run())
