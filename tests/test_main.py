@@ -118,6 +118,31 @@ def test_all_faults_at_once(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("batch_size", "the default is 256."),
+        ("optimizer.accumulate_steps", "the default is 1."),
+        ("steps_per_dispatch", "the default is 0."),
+        ("compilation_cache", "the default is 'auto'."),
+        ("distributed.num_processes", "the default is 0."),
+        ("distributed", "it is a section, set its keys."),
+        ("backend_options", "it is a section, set its keys."),
+    ],
+)
+def test_none_in_a_recipe_is_refused_before_it_is_used(tmp_path, capsys, key, remedy):
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text(
+        "from alexnet_jax.config import default_config\n"
+        f"def get_config():\n    config = default_config()\n    config.{key} = None\n    return config\n"
+    )
+    message = _refused(capsys, f"--config={recipe}", f"--workdir={tmp_path}/run", "--config.foo=1")
+    assert message.splitlines() == [
+        "--config.foo: there is no such key; docs/configuration.md lists them all.",
+        f"{key}=None is not possible; {remedy}",
+    ]
+
+
 def test_batch_larger_than_the_data(tmp_path, capsys):
     message = _refused(capsys, DIGITS, f"--workdir={tmp_path}/run", "--config.batch_size=2000")
     assert "batch_size=2000 is larger than the 1437 training examples; use at most 1437." in message

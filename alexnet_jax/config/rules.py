@@ -118,7 +118,7 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 
 def validate(config: ConfigDict) -> list[Fault]:
     """Returns everything wrong with a configuration; an empty list for a valid one."""
-    if faults := _none_faults(config):  # the other rules compare and calculate
+    if faults := none_faults(config):  # the other rules compare and calculate
         return faults
     faults = [*_choice_faults(config), *_range_faults(config)]
     if config.optimizer.nesterov and config.optimizer.momentum == 0:
@@ -144,9 +144,13 @@ def validate(config: ConfigDict) -> list[Fault]:
     return faults
 
 
-def _none_faults(config: ConfigDict) -> list[Fault]:
-    """Returns what a recipe sets to None though it has no such meaning."""
+def none_faults(config: ConfigDict) -> list[Fault]:
+    """Returns what a recipe sets to None though it has no such meaning; nothing else can be asked of it then."""
     defaults = default_config()
+    sections = [name for name, value in defaults.items() if isinstance(value, ConfigDict)]
+    if missing := [name for name in sections if config[name] is None]:
+        text = "{}=None is not possible; it is a section, set its keys."
+        return [Fault(name, text.format(name)) for name in missing]
     optional = ("model.num_classes", *(k for k in all_keys(defaults) if get(defaults, k) is None))
     return [
         Fault(key, f"{key}=None is not possible; the default is {get(defaults, key)!r}.")
