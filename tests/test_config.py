@@ -108,6 +108,15 @@ def test_all_bad_overrides_are_reported():
         ({"seed": None}, "seed=None is not possible; the default is 0."),
         ({"data.mean": None}, "data.mean=None is not possible; the default is (0.485, 0.456,"),
         ({"schedule.step_factor": None}, "schedule.step_factor=None is not possible; the default"),
+        (
+            {"schedule.step_factor": -1.0},
+            "schedule.step_factor=-1.0 is not possible; use a number in (0,",
+        ),
+        ({"schedule.step_factor": float("nan")}, "schedule.step_factor=nan is not possible"),
+        (
+            {"data.image_size": 0},
+            "data.image_size=0 is too small for 'torchvision'; use at least 63.",
+        ),
         ({"seed": -1}, "seed=-1 is not possible; use a whole number from 0 to 4294967295."),
         ({"seed": 2**32}, "seed=4294967296 is not possible; use a whole number from 0 to"),
         ({"seed": 2**64}, "seed=18446744073709551616 is not possible; use a whole number from 0"),

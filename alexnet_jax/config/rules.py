@@ -19,7 +19,7 @@ from alexnet_jax.train.loss_scale import MODES as LOSS_SCALE_MODES
 from alexnet_jax.train.losses import SMOOTHING_FORMS
 from alexnet_jax.train.optimizer import DECAY_MASKS
 from alexnet_jax.train.parallel import STRATEGIES
-from alexnet_jax.train.parts import DTYPES
+from alexnet_jax.train.parts import DTYPES, image_size
 from alexnet_jax.train.plateau import METRICS as PLATEAU_METRICS
 from alexnet_jax.train.resident import SETTINGS as RESIDENT_SETTINGS
 from alexnet_jax.train.schedules import SCHEDULES
@@ -112,6 +112,7 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         lambda v: len(v) == 2 and 0 < v[0] <= v[1],
     ),
     ("schedule.step_epochs", "a number above 0", lambda v: v > 0),
+    ("schedule.step_factor", "a number in (0, 1]", lambda v: 0 < v <= 1),
     ("schedule.step_fractions", "fractions of the run", lambda v: all(0 < part < 1 for part in v)),
 )
 
@@ -197,8 +198,7 @@ def _freeze_faults(config: ConfigDict) -> list[Fault]:
 
 
 def _size_faults(config: ConfigDict) -> list[Fault]:
-    variant = get_variant(config.model.variant)
-    size = config.data.image_size or variant.image_size
+    variant, size = get_variant(config.model.variant), image_size(config)
     least = variant.smallest_image_size()
     faults = []
     if size < least:

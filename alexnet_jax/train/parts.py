@@ -34,7 +34,8 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float
 
 def image_size(config: ConfigDict) -> int:
     """Returns the height and width of the network's input, in pixels."""
-    return config.data.image_size or get_variant(config.model.variant).image_size
+    pixels = config.data.image_size
+    return get_variant(config.model.variant).image_size if pixels is None else pixels
 
 
 def eval_resize_pixels(config: ConfigDict) -> int:
