@@ -214,6 +214,16 @@ class TestLoad:
                 "",
                 r"returned dict, not a ConfigDict; begin with",
             ),
+            (
+                "from ml_collections import ConfigDict\ndef get_config():\n  return ConfigDict()\n",
+                "",
+                r"a ConfigDict without .*, \.\.\.; begin with alexnet_jax\.config\.default_config\(\)",
+            ),
+            (
+                "def get_config():\n  c = default_config().unlock(); del c.model.variant; return c\n",
+                "",
+                r"a ConfigDict without model\.variant; begin with",
+            ),
             ("def get_config(:\n", "", "failed: SyntaxError"),
             ("x = 1\n", "", "failed: AttributeError.*get_config"),
             (

@@ -9,8 +9,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alexnet_jax.config.defaults import default_config
+from alexnet_jax.config.keys import all_keys
 from alexnet_jax.config.override import KIND_NAMES
 from alexnet_jax.errors import RequestError
+
+LISTED = 3  # of the settings that a recipe lacks, in a message
 
 
 def load(path_and_argument: str) -> ConfigDict:
@@ -45,6 +48,17 @@ def load(path_and_argument: str) -> ConfigDict:
         raise RequestError(
             f"{path_text}: get_config() returned {type(config).__name__}, not a ConfigDict; begin with "
             "alexnet_jax.config.default_config()."
+        )
+    there = set(all_keys(config))
+    lacking = [
+        key
+        for key in all_keys(default_config())
+        if key not in there and key.partition(".")[0] not in there
+    ]
+    if lacking:
+        raise RequestError(
+            f"{path_text}: get_config() returned a ConfigDict without {', '.join(lacking[:LISTED])}"
+            f"{', ...' * (len(lacking) > LISTED)}; begin with alexnet_jax.config.default_config()."
         )
     return config
 
