@@ -6,10 +6,15 @@ back to the system when they are freed, and the next step pays for every page of
 
 import ctypes
 import os
+import time
+
+TRIM_SECONDS = 60.0  # between two times that memory is given back; what the next step pays for it is then nothing
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 NEVER = -1
+
+_trimmed_at: float | None = None  # on the monotonic clock; None where nothing is kept
 
 
 def keep_freed_memory() -> bool:
@@ -18,6 +23,7 @@ def keep_freed_memory() -> bool:
     Returns:
       Whether it was told.
     """
+    global _trimmed_at
     tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if tuned or any(name.startswith("MALLOC_") for name in os.environ):
         return False
@@ -26,4 +32,22 @@ def keep_freed_memory() -> bool:
     tune = ctypes.CDLL(None).mallopt
     # All blocks from one heap, which is never trimmed.
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER), (M_ARENA_MAX, 1))
-    return all(tune(parameter, value) == 1 for parameter, value in settings)
+    kept = all(tune(parameter, value) == 1 for parameter, value in settings)
+    _trimmed_at = time.monotonic() if kept else None
+    return kept
+
+
+def trim_kept_memory() -> bool:
+    """Gives the system what is kept and not in use, once in ``TRIM_SECONDS`` at most.
+
+    Blocks that stay among those that come and go spread over the heap, and without this it would grow for hours.
+
+    Returns:
+      Whether it was done: not where ``keep_freed_memory`` changed nothing.
+    """
+    global _trimmed_at
+    if _trimmed_at is None or time.monotonic() - _trimmed_at < TRIM_SECONDS:
+        return False
+    ctypes.CDLL(None).malloc_trim(0)
+    _trimmed_at = time.monotonic()
+    return True

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from alexnet_jax.backend import memory
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import (
     checkpoint,
@@ -258,6 +259,7 @@ class _Run:
                 with self.clock.measure("checkpoint"):
                     self.checkpoints.save(done, state, averages)
             if evaluate_now or save_now:
+                memory.trim_kept_memory()
                 report.restart()
             if (signal := self.stop.poll()) and done < agenda.total_steps:
                 batches.close()
