@@ -32,32 +32,29 @@ class Fault(NamedTuple):
     text: str
 
 
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> contextlib.AbstractContextManager[None]:
     """Names a file that the system does not let us read.
 
     Raises:
       RequestError: In the place of an OSError.
     """
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(
-            f"{path} cannot be read ({error.strerror or error}); make it readable, or name another."
-        ) from error
+    return _naming(path, "read", "make it readable, or name another")
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> contextlib.AbstractContextManager[None]:
     """Names a file or a directory that the system does not let us write.
 
     Raises:
       RequestError: In the place of an OSError.
     """
+    return _naming(path, "written", "make room or make it writable, or name another place")
+
+
+@contextlib.contextmanager
+def _naming(path: Path, done: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise RequestError(
-            f"{path} cannot be written ({error.strerror or error}); make room or make it writable, or name "
-            "another place."
+            f"{path} cannot be {done} ({error.strerror or error}); {remedy}."
         ) from error

@@ -148,12 +148,14 @@ def _filter_pictures(seen: Examination) -> list[dict[str, str]]:
 def _evaluated(seen: Examination, predictions: Predictions) -> dict[str, Any]:
     names = seen.class_names
     wrong = int((predictions.classes[:, 0] != predictions.labels).sum())
-    broken = f" {len(seen.broken)} could not be read: others were taken in their place."
-    shown: dict[str, Any] = {
-        "evaluated": f"The checkpoint of step {seen.step}, evaluated again on {seen.device}: "
+    evaluated = (
+        f"The checkpoint of step {seen.step}, evaluated again on {seen.device}: "
         f"{wrong} of {len(predictions.labels)} images are taken for another class."
-        + broken
-        * bool(seen.broken),
+    )
+    if seen.broken:
+        evaluated += f" {len(seen.broken)} could not be read: others were taken in their place."
+    shown: dict[str, Any] = {
+        "evaluated": evaluated,
         "pairs": mistakes.most_confused(predictions, names, PAIRS),
         "examples": [
             ("Best known", _examples(seen, predictions, mistakes.best(predictions))),

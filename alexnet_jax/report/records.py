@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.train.loop import RUN_CARD_FILE
+from alexnet_jax.train.run_card import RUN_CARD_FILE
 from alexnet_jax.train.writers import CONFIG_FILE, METRICS_FILE, read_object
 
 Record = dict[str, Any]

@@ -1,7 +1,6 @@
 """The training loop: it dispatches, saves, evaluates and reports; it owns no state."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from alexnet_jax.train import (
     health,
     lock,
     rollback,
+    run_card,
     saved_weights,
     starting_weights,
     trained_run,
@@ -29,15 +29,11 @@ from alexnet_jax.train.metrics import Averages
 from alexnet_jax.train.opening import opening
 from alexnet_jax.train.pictures import Pictures
 from alexnet_jax.train.plateau import Plateau
-from alexnet_jax.train.run_card import device_line, run_card
-from alexnet_jax.train.settings import changes
 from alexnet_jax.train.stall import StallWatch
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.stopping import Stopped, StopRequest
 from alexnet_jax.train.windows import TrainReport, broken_images, share_broken_images
-from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, read_object, write_json
-
-RUN_CARD_FILE = "run.json"
+from alexnet_jax.train.writers import CONFIG_FILE, MetricsWriter, NoWriter, write_json
 
 
 def train(
@@ -100,9 +96,9 @@ def _train(
         state, start_step, origin = _starting_point(experiment, workdir, newest)
     card, changed = None, []
     if start_step == experiment.total_steps:
-        card = _card_of(workdir, start_step, notes)
+        card = run_card.finished(workdir, start_step, notes)
     if start_step:
-        changed = _changed_settings(experiment, workdir, notes)
+        changed = run_card.changed_settings(experiment.config.to_dict(), workdir, notes)
     leader = jax.process_index() == 0  # writes and prints; checkpoints are written together
     if leader:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -116,7 +112,7 @@ def _train(
         keep_best=experiment.config.checkpoint.keep_best,
         max_failed_saves=experiment.config.checkpoint.max_failed_saves,
     )
-    device = device_line(experiment.devices)
+    device = run_card.device_line(experiment.devices)
     writer = MetricsWriter(workdir, start_step, device) if leader else NoWriter()
     try:
         with RunConsole(experiment.total_steps, start_step, quiet=quiet or not leader) as console:
@@ -142,7 +138,7 @@ def _train(
 
     if leader and card is None:
         time_split = clock.split_seconds()
-        card = run_card(
+        card = run_card.make(
             config=experiment.config.to_dict(),
             devices=experiment.devices,
             precision=experiment.precision,
@@ -158,7 +154,7 @@ def _train(
             expected_memory_bytes=run.memory_bytes,
             final=final,
         )
-        write_json(workdir / RUN_CARD_FILE, card)
+        write_json(workdir / run_card.RUN_CARD_FILE, card)
     if leader and card is not None:
         if not quiet:
             print_results(final, card["images_per_second"], experiment.config.published)
@@ -351,25 +347,3 @@ def _starting_point(
     starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
     state = starting_weights.place(weights, experiment.initial_state)
     return state, 0, (starting_weights.describe(path, weights, identity),)
-
-
-def _card_of(workdir: Path, steps: int, notes: list[str]) -> dict[str, Any] | None:
-    """Returns the run card where it tells of so many steps: there is nothing to add to it."""
-    card = _read_before(workdir / RUN_CARD_FILE, notes)
-    whole = {"steps", "config", "images_per_second"} <= card.keys()
-    return card if whole and card["steps"] == steps else None
-
-
-def _changed_settings(experiment: Experiment, workdir: Path, notes: list[str]) -> list[str]:
-    """Returns which settings differ from those the run began with."""
-    before = _read_before(workdir / CONFIG_FILE, notes)
-    return changes(before, json.loads(json.dumps(experiment.config.to_dict()))) if before else []
-
-
-def _read_before(path: Path, notes: list[str]) -> dict[str, Any]:
-    """Returns what the run wrote before; nothing where there is no such file, or a damaged one, which is noted."""
-    try:
-        return read_object(path) if path.exists() else {}
-    except RequestError as damage:
-        notes.append(f"warning: {damage} This start writes it anew.")
-        return {}

@@ -1,16 +1,22 @@
-"""The run card, ``run.json``: what was run, on what, and what came of it."""
+"""The run card, ``run.json``: what was run, on what, and what came of it; and what earlier starts of a run wrote."""
 
 import importlib.metadata
+import json
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
 
 import alexnet_jax
 from alexnet_jax.backend.capabilities import peak_memory_bytes
+from alexnet_jax.errors import RequestError
 from alexnet_jax.train.metrics import Averages
+from alexnet_jax.train.settings import changes
+from alexnet_jax.train.writers import CONFIG_FILE, read_object
 
+RUN_CARD_FILE = "run.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -42,7 +48,7 @@ def device_line(devices: list[jax.Device]) -> str:
     return f"{len(devices)} x {device_name(devices[0])}"
 
 
-def run_card(
+def make(
     *,
     config: dict[str, Any],
     devices: list[jax.Device],
@@ -91,3 +97,34 @@ def run_card(
         "peak_memory_bytes": peak_memory_bytes(jax.local_devices()[0]),
         "final": final.record(),
     }
+
+
+def finished(workdir: Path, steps: int, notes: list[str]) -> dict[str, Any] | None:
+    """Returns the card a run wrote when it had done all its steps: there is nothing to add to it.
+
+    Args:
+      workdir: The run's.
+      steps: How many it has to do.
+      notes: Gets a warning where the card is damaged.
+
+    Returns:
+      The card, or None where there is none, or one of another number of steps.
+    """
+    card = _read_before(workdir / RUN_CARD_FILE, notes)
+    whole = {"steps", "config", "images_per_second"} <= card.keys()
+    return card if whole and card["steps"] == steps else None
+
+
+def changed_settings(settings: dict[str, Any], workdir: Path, notes: list[str]) -> list[str]:
+    """Returns which of the resolved settings differ from those the run began with, a text each; ``notes`` as above."""
+    before = _read_before(workdir / CONFIG_FILE, notes)
+    return changes(before, json.loads(json.dumps(settings))) if before else []
+
+
+def _read_before(path: Path, notes: list[str]) -> dict[str, Any]:
+    """Returns what the run wrote before; nothing where there is no such file, or a damaged one, which is noted."""
+    try:
+        return read_object(path) if path.exists() else {}
+    except RequestError as damage:
+        notes.append(f"warning: {damage} This start writes it anew.")
+        return {}
