@@ -5,7 +5,7 @@ import pytest
 
 from alexnet_jax.__main__ import main
 from alexnet_jax.train import input_speed, peer_tf_data
-from tests.data.test_broken import write_folder
+from tests.data.folders import write_folder
 
 PARTS = ("read", "decode", "gather", "transfer", "augment", "together")
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,28 +11,9 @@ from alexnet_jax import config as configuration
 from alexnet_jax.data import decode, pipeline
 from alexnet_jax.data.broken import BrokenImages
 from alexnet_jax.data.order import EvalOrder
-from alexnet_jax.data.sources import folder
-from alexnet_jax.data.sources.base import SourceSettings
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import experiment, loop
-from tests.data.photos import jpeg, truncated
-
-
-def write_folder(root: Path, per_class: int = 5, broken: tuple[int, ...] = ()) -> None:
-    """Two classes of JPEGs in train/ and val/; ``broken`` are places in the training split."""
-    for split in ("train", "val"):
-        for number in range(2 * per_class):
-            file = root / split / f"class{number // per_class}" / f"{split}{number:03}.JPEG"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            cut = split == "train" and number in broken
-            file.write_bytes(truncated(number) if cut else jpeg(number + 7 * (split == "val")))
-
-
-def open_folder(root: Path, split: str = "train") -> folder.FolderSource:
-    settings = SourceSettings(
-        path=str(root), image_size=32, num_classes=2, synthetic_examples=1, seed=0
-    )
-    return folder.open_split(settings, split)
+from tests.data.folders import open_folder, write_folder
 
 
 def _epoch(source, broken, num_threads: int = 2):

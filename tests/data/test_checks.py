@@ -6,11 +6,11 @@ import pytest
 from alexnet_jax import config as configuration
 from alexnet_jax.data import checks
 from alexnet_jax.data.sources import tfds
-from alexnet_jax.data.sources.base import ArraySource, SourceSettings
+from alexnet_jax.data.sources.base import ArraySource
 from alexnet_jax.train import experiment
 from tests.data.array_records import write_dataset
+from tests.data.folders import open_folder, source_settings, write_folder
 from tests.data.photos import jpeg
-from tests.data.test_broken import open_folder, write_folder
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_labels_of_encoded_examples_are_tried(tmp_path):
     """As of TFDS's imagenet2012, whose test split has the label -1 throughout."""
     splits = {"train": [(jpeg(i), i % 2) for i in range(4)], "test": [(jpeg(9), -1)] * 9}
     directory = write_dataset(tmp_path, splits)
-    settings = SourceSettings(str(directory), 32, 2, 1, 0)
+    settings = source_settings(directory)
     sources = {split: tfds.open_split(settings, split) for split in ("train", "eval")}
     assert checks.find_problems({"train": sources["train"], "eval": sources["train"]}) == []
     (text,) = checks.find_problems(sources)

@@ -9,7 +9,7 @@ import pytest
 import alexnet_jax
 from alexnet_jax.data import listing
 from alexnet_jax.data.sources import folder
-from alexnet_jax.data.sources.base import SourceSettings
+from tests.data.folders import source_settings
 
 ROOT = Path(alexnet_jax.__file__).parents[1]
 NAMES = ("a", "b")
@@ -72,15 +72,8 @@ def test_short_listings_are_not_kept(tree, tmp_path, monkeypatch):
 def test_a_source_keeps_it_where_it_is_told_to(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(listing, "CACHED_FROM", 1)
     tree.rename(tmp_path / "train")
-    settings = SourceSettings(
-        path=str(tmp_path),
-        image_size=8,
-        num_classes=2,
-        synthetic_examples=1,
-        seed=0,
-        cache_dir=str(tmp_path / "cache"),
-    )
-    assert len(folder.open_split(settings, "train")) == 6
+    kept = source_settings(tmp_path, cache_dir=str(tmp_path / "cache"))
+    assert len(folder.open_split(kept, "train")) == 6
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["train-listing.json"]
 
 
@@ -123,7 +116,7 @@ from pathlib import Path
 from alexnet_jax.data import pipeline, decode
 from alexnet_jax.data.order import TrainOrder
 from alexnet_jax.data.sources import folder
-from alexnet_jax.data.sources.base import SourceSettings
+from tests.data.folders import source_settings
 root = Path({str(tmp_path)!r})
 from PIL import Image
 for label in range(10):
@@ -132,7 +125,7 @@ for label in range(10):
     Image.fromarray(np.full((8, 8, 3), label, np.uint8)).save(image)
     for number in range(10_000):
         os.link(image, root / "train" / str(label) / f"{{number}}.png")
-settings = SourceSettings(path=str(root), image_size=8, num_classes=10, synthetic_examples=1, seed=0)
+settings = source_settings(root, image_size=8, num_classes=10)
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 source = folder.open_split(settings, "train")
 order = TrainOrder(len(source), 500, 0)

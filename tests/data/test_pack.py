@@ -1,12 +1,7 @@
-"""Packing: the files, what is read from them, and what happens when it is interrupted."""
+"""Packing: the files, and what is read from them."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import jax
@@ -14,40 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import alexnet_jax
 from alexnet_jax import __main__ as door
 from alexnet_jax import config as configuration
 from alexnet_jax.data import decode
 from alexnet_jax.data import pack as packing
-from alexnet_jax.data.sources import folder, packed, tfds
-from alexnet_jax.data.sources.base import SourceSettings
+from alexnet_jax.data.sources import folder, tfds
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import experiment, loop, parts
 from tests.data.array_records import write_dataset
+from tests.data.folders import open_folder, source_settings, write_folder
+from tests.data.packs import contents, open_packed, pack
 from tests.data.photos import encode, jpeg, photo, truncated
-from tests.data.test_broken import open_folder, write_folder
-
-ROOT = Path(alexnet_jax.__file__).parents[1]
-
-
-def _open(root, split="train", protocol="center"):
-    settings = SourceSettings(
-        path=str(root),
-        image_size=32,
-        num_classes=2,
-        synthetic_examples=1,
-        seed=0,
-        eval_protocol=protocol,
-    )
-    return packed.open_split(settings, split)
-
-
-def _contents(root: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(root.iterdir())}
-
-
-def _pack(source: str, out, *options: str) -> int:
-    return door.main(["pack", source, str(out), *options])
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +32,12 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(photos, tmp_path_factory):
     out = tmp_path_factory.mktemp("packed") / "whole"
-    assert _pack(f"folder:{photos}", out, "--size=64", "--num-threads=1") == 0
+    assert pack(f"folder:{photos}", out, "--size=64", "--num-threads=1") == 0
     return out
 
 
 def test_training_images_are_squashed_and_keep_their_shapes(photos, whole):
-    source, files = _open(whole), open_folder(photos)
+    source, files = open_packed(whole), open_folder(photos)
     images, labels = source.gather(np.arange(16)[::-1])
     assert source.class_names == files.class_names
     assert (len(source), source.num_classes) == (16, 2)
@@ -81,7 +53,7 @@ def test_training_images_are_squashed_and_keep_their_shapes(photos, whole):
 @pytest.mark.parametrize("protocol", ["center", "squash"])
 def test_evaluation_sees_what_it_sees_of_the_files(photos, whole, protocol):
     """The very pixels where the recipe resizes to the packed size; else those of the packed image, resized."""
-    source, files = _open(whole, "eval", protocol), open_folder(photos, "eval")
+    source, files = open_packed(whole, "eval", protocol), open_folder(photos, "eval")
     images, labels = source.gather(np.arange(16))
     assert source.shapes is None
     config = configuration.default_config()
@@ -104,9 +76,9 @@ def test_evaluation_sees_what_it_sees_of_the_files(photos, whole, protocol):
 
 def test_shards_hold_what_one_file_holds(photos, whole, tmp_path):
     out = tmp_path / "out"
-    assert _pack(f"folder:{photos}", out, "--size=300", "--shard-mebibytes=1") == 0
+    assert pack(f"folder:{photos}", out, "--size=300", "--shard-mebibytes=1") == 0
     assert len(list(out.glob("train-*.bin"))) == 6  # three images of 270 kB each
-    source = _open(out)
+    source = open_packed(out)
     chosen = np.array([15, 0, 7, 7, 8, 2])
     images, labels = source.gather(chosen)
     for row, index in enumerate(chosen):
@@ -118,86 +90,8 @@ def test_shards_hold_what_one_file_holds(photos, whole, tmp_path):
 
 
 def test_the_same_request_writes_the_same_files(photos, whole, tmp_path):
-    assert _pack(f"folder:{photos}", tmp_path / "again", "--size=64", "--num-threads=3") == 0
-    assert _contents(tmp_path / "again") == _contents(whole)
-
-
-def _interrupt(photos, out, stop_after):
-    """Packs until more than ``stop_after`` images are done; returns the request."""
-    sources = {split: open_folder(photos, split) for split in ("train", "eval")}
-    request = packing.Request("photos", sources, 64, 40_000, 0.001, 2)
-
-    def interrupt(done: int, total: int) -> None:
-        if done > stop_after:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        packing.pack(request, out, interrupt)
-    return request
-
-
-def _assert_goes_on(request, directory, done_before):
-    """Packs on in ``directory``/out, from so many images, to the files of an uninterrupted packing."""
-    starts = []
-    packing.pack(request, directory / "out", lambda done, total: starts.append(done))
-    assert starts[0] == done_before
-    packing.pack(request, directory / "whole", lambda done, total: None)
-    assert _contents(directory / "out") == _contents(directory / "whole")
-
-
-@pytest.mark.parametrize("stop_after", [0, 1, 5, 20, 40, 47])
-def test_an_interrupted_packing_is_finished_alike(photos, tmp_path, stop_after):
-    request = _interrupt(photos, tmp_path / "out", stop_after)
-    assert not (tmp_path / "out" / "manifest.json").exists()
-    with pytest.raises(RequestError, match=r"is no packed data set: it has no manifest\.json"):
-        _open(tmp_path / "out")
-    # whole shards, of three
-    _assert_goes_on(request, tmp_path, stop_after // 16 * 16 + stop_after % 16 // 3 * 3)
-
-
-@pytest.mark.parametrize(
-    ("file", "damage"),
-    [
-        ("train-00001.json", lambda data: b""),  # as a machine without power may leave it
-        ("train-00001.json", lambda data: data[:-9]),
-        ("train-00001.json", lambda data: b"[]"),
-        ("train-00001.json", lambda data: data.replace(b'"labels": [', b'"labels": [7,')),
-        ("train-00001.json", lambda data: data.replace(b'"replaced": 0', b'"replaced": "none"')),
-        ("train-00001.json", lambda data: data.replace(b'"sha256": "', b'"sha256": "0')),
-        ("train-00001.bin", lambda data: data[:-1]),
-        ("train-00001.bin", None),
-    ],
-)
-def test_a_shard_that_was_damaged_meanwhile_is_packed_anew(photos, tmp_path, file, damage):
-    request = _interrupt(photos, tmp_path / "out", stop_after=9)
-    path = tmp_path / "out" / file
-    if damage:
-        assert damage(path.read_bytes()) != path.read_bytes()
-        path.write_bytes(damage(path.read_bytes()))
-    else:
-        path.unlink()
-    _assert_goes_on(request, tmp_path, 6)  # two of three shards of three
-
-
-def test_a_killed_packing_is_finished_alike(tmp_path):
-    write_folder(tmp_path / "photos", per_class=60)
-    command = [sys.executable, "-m", "alexnet_jax", "pack", f"folder:{tmp_path / 'photos'}"]
-    options = ["--size=400", "--shard-mebibytes=1", "--num-threads=1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [*command, str(tmp_path / "out"), *options], env=environment, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "out" / "train-00003.json").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / "out" / "manifest.json").exists()
-    for name in ("out", "whole"):
-        assert _pack(command[-1], tmp_path / name, *options) == 0
-    assert _contents(tmp_path / "out") == _contents(tmp_path / "whole")
+    assert pack(f"folder:{photos}", tmp_path / "again", "--size=64", "--num-threads=3") == 0
+    assert contents(tmp_path / "again") == contents(whole)
 
 
 def test_verify_finds_one_flipped_byte(whole, tmp_path, capsys):
@@ -233,13 +127,13 @@ def test_verify_finds_one_flipped_byte(whole, tmp_path, capsys):
 
 
 def test_nothing_is_overwritten(photos, whole, tmp_path, capsys):
-    before = _contents(whole)
-    assert _pack(f"folder:{photos}", whole, "--size=64") == 2
+    before = contents(whole)
+    assert pack(f"folder:{photos}", whole, "--size=64") == 2
     assert "holds a packed data set already; it is not overwritten" in capsys.readouterr().err
-    assert _contents(whole) == before
+    assert contents(whole) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
-    assert _pack(f"folder:{photos}", tmp_path / "mine") == 2
+    assert pack(f"folder:{photos}", tmp_path / "mine") == 2
     assert "exists and is no packed data set; choose another directory" in capsys.readouterr().err
 
 
@@ -248,7 +142,7 @@ def test_a_part_of_another_packing_is_not_continued(photos, tmp_path, capsys):
     sources = {split: open_folder(photos, split) for split in ("train", "eval")}
     request = packing.Request(f"folder:{photos}", sources, 48, 2**30, 0.001, 1)
     (tmp_path / "out" / "plan.json").write_text(json.dumps(packing._plan(request)))
-    assert _pack(f"folder:{photos}", tmp_path / "out", "--size=64") == 2
+    assert pack(f"folder:{photos}", tmp_path / "out", "--size=64") == 2
     assert "holds a part of another packing (size, views differ)" in capsys.readouterr().err
 
 
@@ -276,7 +170,7 @@ def test_what_a_manifest_says_lies_elsewhere_stays(photos, whole, tmp_path, caps
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "mine.json").write_text("")
-    assert _pack(f"folder:{photos}", tmp_path / "out") == 2
+    assert pack(f"folder:{photos}", tmp_path / "out") == 2
     assert "'../mine.bin' is not the name of a file beside it" in capsys.readouterr().err
     assert (tmp_path / "mine.json").exists()
 
@@ -284,17 +178,17 @@ def test_what_a_manifest_says_lies_elsewhere_stays(photos, whole, tmp_path, caps
 def test_a_full_disk_is_noticed_first(photos, tmp_path, monkeypatch, capsys):
     usage = shutil.disk_usage(tmp_path)._replace(free=2**28 + 500_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    assert _pack(f"folder:{photos}", tmp_path / "out", "--size=64") == 2
+    assert pack(f"folder:{photos}", tmp_path / "out", "--size=64") == 2
     assert "needs 0.0 GB more and the disk has 0.3 GB free; make room" in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("*.bin"))
     # The smaller size that the message speaks of is no other packing than one begun.
-    assert _pack(f"folder:{photos}", tmp_path / "out", "--size=32") == 0
+    assert pack(f"folder:{photos}", tmp_path / "out", "--size=32") == 0
 
 
 def test_a_file_in_the_place_of_a_directory_is_named(tmp_path, capsys):
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "digits"
-    assert _pack("digits", out) == 2
+    assert pack("digits", out) == 2
     assert capsys.readouterr().err == (
         f"{out} cannot be written (Not a directory); make room or make it writable, or name another place.\n"
     )
@@ -326,7 +220,7 @@ def test_requests_that_make_no_sense(tmp_path, capsys):
 
 def test_a_size_beyond_any_disk_is_refused(photos, tmp_path, capsys):
     """Its bytes do not fit 64 bits, so NumPy's product of the shape was negative."""
-    assert _pack(f"folder:{photos}", tmp_path / "out", f"--size={2**31}") == 2
+    assert pack(f"folder:{photos}", tmp_path / "out", f"--size={2**31}") == 2
     assert "GB more and the disk has" in capsys.readouterr().err
 
 
@@ -337,33 +231,33 @@ def test_damaged_packed_data_are_noticed_at_the_start(whole, tmp_path):
     with pytest.raises(
         RequestError, match=r"train-00000.bin has 5 bytes; the manifest says 196608"
     ):
-        _open(out)
+        open_packed(out)
     (out / "train-00000.bin").unlink()
     with pytest.raises(RequestError, match=r"train-00000.bin is missing; the manifest says"):
-        _open(out)
+        open_packed(out)
     manifest = json.loads((out / "manifest.json").read_text()) | {"format": 99}
     (out / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RequestError, match="is of format 99, this version reads 1; pack again"):
-        _open(out)
+        open_packed(out)
 
 
 def test_broken_images_are_replaced_and_counted(tmp_path, capsys):
     write_folder(tmp_path / "photos", broken=(2,))
     arguments = (f"folder:{tmp_path / 'photos'}", tmp_path / "out", "--size=32")
-    assert _pack(*arguments) == 2
+    assert pack(*arguments) == 2
     assert "1 of the 10 train images cannot be read" in capsys.readouterr().err
-    assert _pack(*arguments, "--max-broken-fraction=0.1") == 0
+    assert pack(*arguments, "--max-broken-fraction=0.1") == 0
     out = capsys.readouterr().out
     assert "replaced broken images: 1 in train, 0 in eval_center, 0 in eval_squash" in out
-    source = _open(tmp_path / "out")
+    source = open_packed(tmp_path / "out")
     np.testing.assert_array_equal(source[2]["image"], source[3]["image"])
 
 
 def test_arrays_are_stored_as_they_are(tmp_path):
     from sklearn.datasets import load_digits
 
-    assert _pack("digits", tmp_path / "out") == 0
-    train, test = _open(tmp_path / "out"), _open(tmp_path / "out", "eval")
+    assert pack("digits", tmp_path / "out") == 0
+    train, test = open_packed(tmp_path / "out"), open_packed(tmp_path / "out", "eval")
     assert train.image_shape == (32, 32, 3)
     assert (len(train), len(test)) == (1437, 360)
     assert train.shapes is None
@@ -374,19 +268,12 @@ def test_arrays_are_stored_as_they_are(tmp_path):
 def test_a_folder_that_nothing_divides_is_divided_by_a_fraction(photos, tmp_path, capsys):
     """As a run divides it: the packed images are those of the run's splits."""
     root, out = photos / "train", tmp_path / "out"
-    assert _pack(f"folder:{root}", out) == 2
+    assert pack(f"folder:{root}", out) == 2
     assert "say what share of each to evaluate with" in capsys.readouterr().err
-    assert _pack(f"folder:{root}", out, "--eval-fraction=0.25", "--size=64") == 0
-    settings = SourceSettings(
-        path=str(root),
-        image_size=32,
-        num_classes=2,
-        synthetic_examples=1,
-        seed=0,
-        eval_fraction=0.25,
-    )
+    assert pack(f"folder:{root}", out, "--eval-fraction=0.25", "--size=64") == 0
+    settings = source_settings(root, eval_fraction=0.25)
     for split, count in [("train", 12), ("eval", 4)]:
-        files, source = folder.open_split(settings, split), _open(out, split, "squash")
+        files, source = folder.open_split(settings, split), open_packed(out, split, "squash")
         images, labels = source.gather(np.arange(count))
         assert (len(source), len(files)) == (count, count)
         for image, label, file in zip(images, labels, files, strict=True):
@@ -399,8 +286,8 @@ def test_a_folder_that_nothing_divides_is_divided_by_a_fraction(photos, tmp_path
 def test_tfds_copies_are_packed(tmp_path, file_format):
     splits = {"train": [(jpeg(i), i % 2) for i in range(5)], "test": [(jpeg(9), 1)]}
     write_dataset(tmp_path, splits, file_format=file_format)
-    assert _pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 0
-    source = _open(tmp_path / "out")
+    assert pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 0
+    source = open_packed(tmp_path / "out")
     got = sorted((source[i]["image"].tobytes(), source[i]["label"]) for i in range(5))
     view = decode.squash(48, 48)
     expected = [(view(data, None).tobytes(), label) for data, label in splits["train"]]
@@ -412,8 +299,8 @@ def test_tfds_copies_of_which_one_split_fits_in_memory_are_packed(tmp_path, monk
     splits = {"train": pngs[:2], "test": pngs[2:]}
     directory = write_dataset(tmp_path / "small", splits, shape=(32, 32, 3), shards=1)
     monkeypatch.setattr(tfds, "IN_MEMORY_BYTES", 5 * 32 * 32 * 3)
-    assert _pack(f"tfds:@{directory}", tmp_path / "out", "--size=40") == 0
-    source = _open(tmp_path / "out", "eval", "squash")
+    assert pack(f"tfds:@{directory}", tmp_path / "out", "--size=40") == 0
+    source = open_packed(tmp_path / "out", "eval", "squash")
     expected = decode.squash(40, 40)(pngs[2][0], np.random.default_rng(0))
     np.testing.assert_array_equal(source[0]["image"], expected)
 
@@ -421,7 +308,7 @@ def test_tfds_copies_of_which_one_split_fits_in_memory_are_packed(tmp_path, monk
 def test_a_split_without_labels_is_not_packed(tmp_path, capsys):
     splits = {"train": [(jpeg(i), i % 2) for i in range(5)], "test": [(jpeg(9), -1)] * 3}
     write_dataset(tmp_path, splits)
-    assert _pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 2
+    assert pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 2
     assert "3 of the 3 eval labels tried are not in 0 to 1; the first" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -429,7 +316,7 @@ def test_a_split_without_labels_is_not_packed(tmp_path, capsys):
 def test_a_split_without_examples_is_not_packed(tmp_path, capsys):
     write_dataset(tmp_path, {"train": [(jpeg(i), i % 2) for i in range(5)]})
     options = ["--train-split=train[:4]", "--eval-split=train[4:4]"]
-    assert _pack(f"tfds:photos@{tmp_path}", tmp_path / "out", *options) == 2
+    assert pack(f"tfds:photos@{tmp_path}", tmp_path / "out", *options) == 2
     assert capsys.readouterr().err.startswith("data.eval_split='train[4:4]': photos/1.0.0 in ")
     assert not (tmp_path / "out").exists()
 
@@ -438,7 +325,7 @@ def test_every_label_is_looked_at(tmp_path, capsys):
     """The one that is wrong is none of those tried at the start."""
     train = [(jpeg(i % 4, 40, 30), 7 if i == 1 else 0) for i in range(20)]
     write_dataset(tmp_path, {"train": train, "test": train[:1]}, shards=1)
-    assert _pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 2
+    assert pack(f"tfds:photos@{tmp_path}", tmp_path / "out", "--size=48") == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         "photos/1.0.0 train, example 1, photo1.jpg, has the label 7, which is not in 0 to 1; mend it and pack again."
     )
@@ -446,14 +333,14 @@ def test_every_label_is_looked_at(tmp_path, capsys):
 
 
 def test_the_fingerprint_follows_the_pixels(photos, whole, tmp_path):
-    assert _pack(f"folder:{photos}", tmp_path / "other", "--size=60") == 0
+    assert pack(f"folder:{photos}", tmp_path / "other", "--size=60") == 0
     prints = {
-        _open(root, split).fingerprint()
+        open_packed(root, split).fingerprint()
         for root in (whole, tmp_path / "other")
         for split in ("train", "eval")
     }
     assert len(prints) == 4
-    assert _open(whole).fingerprint() == _open(whole).fingerprint()
+    assert open_packed(whole).fingerprint() == open_packed(whole).fingerprint()
 
 
 def _run(whole, tmp_path, **changes):
@@ -504,8 +391,8 @@ def test_images_smaller_than_the_packed_size_are_enlarged(tmp_path):
     write_folder(tmp_path / "photos", per_class=1)
     small = tmp_path / "photos/train/class0/train000.JPEG"
     Image.open(small).resize((20, 10)).save(small)
-    assert _pack(f"folder:{tmp_path / 'photos'}", tmp_path / "out", "--size=48") == 0
-    assert _open(tmp_path / "out").shapes.tolist() == [[10, 20], [190, 250]]
+    assert pack(f"folder:{tmp_path / 'photos'}", tmp_path / "out", "--size=48") == 0
+    assert open_packed(tmp_path / "out").shapes.tolist() == [[10, 20], [190, 250]]
 
 
 def test_truncated_photos_are_truncated():

@@ -5,21 +5,14 @@ import pytest
 from PIL import Image
 
 from alexnet_jax.data.sources import SOURCES, cifar10, digits
-from alexnet_jax.data.sources.base import SourceSettings
 from alexnet_jax.data.sources.folder import held_out
 from alexnet_jax.errors import RequestError
+from tests.data.folders import source_settings
 
 
 def _open(name: str, split: str = "train", path="", **changes):
-    settings = {
-        "path": str(path),
-        "image_size": 32,
-        "num_classes": 10,
-        "synthetic_examples": 40,
-        "seed": 0,
-        **changes,
-    }
-    return SOURCES[name](SourceSettings(**settings), split)
+    values = {"num_classes": 10, "synthetic_examples": 40} | changes
+    return SOURCES[name](source_settings(path, **values), split)
 
 
 def _write_cifar10(root, records_per_file: int = 4, *, mindspore: bool = False) -> np.ndarray:

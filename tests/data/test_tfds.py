@@ -18,10 +18,11 @@ import pytest
 import alexnet_jax
 from alexnet_jax.data import decode, prepare
 from alexnet_jax.data.sources import SOURCES, folder, tfds
-from alexnet_jax.data.sources.base import ArraySource, InMemory, SourceSettings
+from alexnet_jax.data.sources.base import ArraySource, InMemory
 from alexnet_jax.errors import RequestError
 from tests.data import archives
 from tests.data.array_records import write_dataset
+from tests.data.folders import source_settings
 from tests.data.photos import encode, jpeg, photo
 
 ROOT = Path(alexnet_jax.__file__).parents[1]
@@ -31,13 +32,8 @@ EXAMPLES = {
 }
 
 
-def settings(path, **changes) -> SourceSettings:
-    values = {"image_size": 32, "num_classes": 2, "synthetic_examples": 1, "seed": 0, "name": ""}
-    return SourceSettings(path=str(path), **values | changes)
-
-
 def _open(path, split="train", **changes):
-    return SOURCES["tfds"](settings(path, **changes), split)
+    return SOURCES["tfds"](source_settings(path, **changes), split)
 
 
 def _contents(source):
@@ -81,8 +77,8 @@ def test_splits_can_be_chosen_and_cut(photos):
 
 def test_splits_can_be_added(photos, small):
     for opened in (tfds.open_split, tfds.open_for_packing):
-        both = opened(settings(photos, train_split="train[:5]+test"), "train")
-        whole = [opened(settings(photos), split) for split in ("train", "eval")]
+        both = opened(source_settings(photos, train_split="train[:5]+test"), "train")
+        whole = [opened(source_settings(photos), split) for split in ("train", "eval")]
         expected = [*(whole[0][i] for i in range(5)), *(whole[1][i] for i in range(3))]
         assert [both[i] for i in range(len(both))] == expected
     added = _open(small, train_split="train+test", eval_split="test[1:]")
@@ -113,7 +109,7 @@ def test_a_split_that_is_not_there_is_refused(photos, small, wanted):
         )
         for opened in (tfds.open_split, tfds.open_for_packing):
             with pytest.raises(RequestError) as caught:
-                opened(settings(directory, eval_split=wanted), "eval")
+                opened(source_settings(directory, eval_split=wanted), "eval")
             assert str(caught.value) == text
 
 
@@ -157,7 +153,7 @@ def small(tmp_path_factory):
 def test_both_splits_are_arrays_or_neither_is(small, monkeypatch, images_in_memory, changes):
     monkeypatch.setattr(tfds, "IN_MEMORY_BYTES", images_in_memory * 32 * 32 * 3)
     for opened in (tfds.open_split, tfds.open_for_packing):
-        sources = [opened(settings(small, **changes), split) for split in ("train", "eval")]
+        sources = [opened(source_settings(small, **changes), split) for split in ("train", "eval")]
         kinds = {isinstance(source, InMemory) for source in sources}
         assert kinds == {images_in_memory == 8}
 
@@ -193,15 +189,15 @@ def test_a_tfrecord_copy_says_how_to_convert_it(tmp_path):
 
 def test_packing_reads_a_tfrecord_copy(tmp_path):
     directory = write_dataset(tmp_path, EXAMPLES, file_format="tfrecord", shards=3)
-    source = tfds.open_for_packing(settings(directory), "train")
+    source = tfds.open_for_packing(source_settings(directory), "train")
     assert _contents(source) == sorted(EXAMPLES["train"])
-    cut = tfds.open_for_packing(settings(directory, train_split="train[2:6]"), "train")
+    cut = tfds.open_for_packing(source_settings(directory, train_split="train[2:6]"), "train")
     whole = [source[i] for i in range(7)]
     assert [cut[i] for i in range(4)] == whole[2:6]
     file = next(directory.glob("*train*"))
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(RequestError, match="is cut short at byte"):
-        tfds.open_for_packing(settings(directory), "train")
+        tfds.open_for_packing(source_settings(directory), "train")
 
 
 def test_other_tasks_are_refused(photos):
@@ -305,7 +301,7 @@ def test_imagenet_is_what_its_tars_hold(prepared, tmp_path):
     archives.write_imagenet_folders(tmp_path, synsets)
     view, generator = decode.center(128, 112), np.random.default_rng(0)
     for split in ("train", "eval"):
-        source = folder.open_split(settings(tmp_path), split)
+        source = folder.open_split(source_settings(tmp_path), split)
         for index in range(len(source)):
             file, example = Path(source.describe(index)), source[index]
             encoded, label = names[split][file.name]

@@ -15,7 +15,7 @@ from pathlib import Path
 from alexnet_jax import main
 from alexnet_jax.data.sources.folder import FolderSource
 from alexnet_jax.train import loop
-from tests.data.test_broken import write_folder
+from tests.data.folders import write_folder
 from tests.faults import harness
 
 SPOILED_AT = 3  # of two steps an epoch: every training image is read again, whatever lies ready

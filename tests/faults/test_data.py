@@ -9,9 +9,10 @@ import pytest
 from alexnet_jax.data import broken
 from alexnet_jax.data.broken import BrokenImages
 from alexnet_jax.data.sources import tfds
-from alexnet_jax.data.sources.base import Source, SourceSettings
+from alexnet_jax.data.sources.base import Source
 from alexnet_jax.errors import RequestError
 from tests.data.array_records import write_dataset
+from tests.data.folders import source_settings
 from tests.data.photos import encode, jpeg, photo
 
 
@@ -61,7 +62,7 @@ def _photos(root: Path, file_format: str = "array_record") -> tuple[Source, Path
     splits = {"train": [(jpeg(i), i % 2) for i in range(7)]}
     directory = write_dataset(root, splits, file_format=file_format, shards=1)
     (file,) = directory.glob("*-train.*")
-    return tfds.open_for_packing(SourceSettings(str(directory), 32, 2, 1, 0), "train"), file
+    return tfds.open_for_packing(source_settings(directory), "train"), file
 
 
 def _spoil(file: Path) -> None:
@@ -122,7 +123,7 @@ def test_small_images_that_cannot_be_read_are_told_at_the_start(tmp_path):
     (file,) = directory.glob("*-train.*")
     file.write_bytes(file.read_bytes()[:50_000])
     with pytest.raises(RequestError) as raised:
-        tfds.open_split(SourceSettings(str(directory), 32, 2, 1, 0), "train")
+        tfds.open_split(source_settings(directory), "train")
     assert re.match(
         r"photos/1\.0\.0 train, example 0, cannot be read \(.*\); copy or prepare the data set again\.$",
         str(raised.value),

@@ -4,7 +4,6 @@ import contextlib
 import json
 import random
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +12,12 @@ from alexnet_jax import config as configuration
 from alexnet_jax.__main__ import main
 from alexnet_jax.data import decode
 from alexnet_jax.data.sources import cifar10, packed
-from alexnet_jax.data.sources.base import SourceSettings
 from alexnet_jax.errors import RequestError
 from alexnet_jax.report.records import read_records
 from alexnet_jax.train.writers import read_metrics
 from tests.data.archives import cifar10_records
+from tests.data.folders import source_settings, write_folder
 from tests.data.photos import encode, odd_images, photo
-from tests.data.test_broken import write_folder
 from tests.faults import harness
 
 TIMES = harness.count(60, 1000)
@@ -58,12 +56,6 @@ def answers(*errors: type[Exception]):
     with contextlib.suppress(*errors):
         yield
     assert time.monotonic() - begin < SECONDS
-
-
-def _settings(path: Path) -> SourceSettings:
-    return SourceSettings(
-        path=str(path), image_size=32, num_classes=2, synthetic_examples=1, seed=0
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +101,7 @@ def test_cifar10_files(tmp_path):
     for _ in range(TIMES):
         file.write_bytes(mutate(original, draw))
         with answers(RequestError):
-            cifar10.open_split(_settings(tmp_path), "eval")
+            cifar10.open_split(source_settings(tmp_path), "eval")
 
 
 def test_packed_manifests(tmp_path):
@@ -122,7 +114,7 @@ def test_packed_manifests(tmp_path):
     for _ in range(TIMES):
         file.write_bytes(mutate(original, draw))
         with answers(RequestError):
-            source = packed.open_split(_settings(out), draw.choice(["train", "eval"]))
+            source = packed.open_split(source_settings(out), draw.choice(["train", "eval"]))
             source.gather(np.arange(len(source)))
 
 
