@@ -26,7 +26,8 @@ def enable(setting: str) -> Path | None:
     Returns:
       Where programs are kept; None where they are not: the cache is off, or its directory cannot be used.
     """
-    already = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    settings: Any = jax.config  # whose attributes are made at run time
+    already = settings.jax_compilation_cache_dir
     if already:  # the environment's, or set by a program that uses us
         return Path(already)
     if setting == OFF:

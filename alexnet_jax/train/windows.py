@@ -116,7 +116,7 @@ def share_broken_images(experiment: Experiment) -> None:
         mine = np.zeros(len(source), bool)
         mine[broken.found()] = True
         of_all = multihost_utils.process_allgather(np.packbits(mine))  # [processes, bytes]
-        together = np.unpackbits(np.bitwise_or.reduce(of_all), count=len(source))
+        together = np.unpackbits(of_all, axis=1, count=len(source)).any(axis=0)
         broken.learn(
             {index: describe(source, index) for index in np.flatnonzero(together).tolist()}
         )

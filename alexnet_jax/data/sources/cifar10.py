@@ -58,7 +58,7 @@ def _read(file: Path) -> np.ndarray:
             "cut short, or not CIFAR-10's binary version; download it again."
         )
     records = np.fromfile(file, np.uint8).reshape(-1, RECORD_BYTES)
-    if records[:, 0].max() >= len(CLASS_NAMES):
+    if np.max(records[:, 0]) >= len(CLASS_NAMES):
         bad = int(np.argmax(records[:, 0] >= len(CLASS_NAMES)))
         raise RequestError(
             f"{file}, record {bad}, has the label {records[bad, 0]}; CIFAR-10's are 0 to 9: the file is damaged or "

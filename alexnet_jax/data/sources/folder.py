@@ -164,7 +164,7 @@ def held_out(labels: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _too_few(root: Path, labels: list[int], fraction: float, split: str) -> str:
-    largest = int(np.bincount(labels).max())
+    largest = int(np.max(np.bincount(labels)))
     rounded = math.floor(largest * fraction + 0.5)
     # The least share that holds one image of the largest class out, in whole hundredths.
     least = math.ceil(100 * 0.5 / largest) / 100

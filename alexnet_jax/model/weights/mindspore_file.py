@@ -14,7 +14,7 @@ from alexnet_jax.model.weights.stored import Stored, StoredArray, shown
 
 BEGINNING = b"\n"  # the first value: field 1, of a length
 
-DTYPES = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "Float64": np.dtype(np.float64),
     "Float32": np.dtype(np.float32),
     "Float16": np.dtype(np.float16),

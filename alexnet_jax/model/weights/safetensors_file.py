@@ -17,7 +17,7 @@ from alexnet_jax.model.weights.stored import Stored, StoredArray
 
 SUFFIX = ".safetensors"
 
-DTYPES = {
+DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),

@@ -33,7 +33,7 @@ LARGEST_PICKLE_BYTES = 1 << 24  # of names and shapes; an AlexNet's has a few th
 # Where training scripts put the network's arrays among other things.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 
-_NUMBERS = (
+_NUMBERS: tuple[Any, ...] = (
     np.float64,
     np.float32,
     np.float16,
