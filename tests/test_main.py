@@ -87,7 +87,7 @@ def test_dry_run_says_how_much_memory_and_writes_nothing(tmp_path, capsys, monke
     sizes = [float(line.split("memory: ")[1].split(" GB")[0]) for line in (training, evaluation)]
     assert 2 * 4 * 2_472_266 / 1e9 < sizes[0] < 1
     assert 4 * 2_472_266 / 1e9 < sizes[1] < 1
-    assert last == f"dry run: 440 steps would be trained in {tmp_path / 'run'}"
+    assert last == f"dry run: 660 steps would be trained in {tmp_path / 'run'}"
     assert not list(tmp_path.iterdir())
 
     monkeypatch.setattr(dry_run, "memory_bytes", lambda device: 10**6)
@@ -110,7 +110,7 @@ def test_all_faults_at_once(tmp_path, capsys):
     )
     assert message.splitlines() == [
         "--config.optimiser.momentum: there is no such key; did you mean optimizer.momentum?",
-        "--config.num_epochs='many' is not a whole number (the default is 20).",
+        "--config.num_epochs='many' is not a whole number (the default is 30).",
         "optimizer.momentum=2.0 is not possible; use a number in [0, 1).",
         "batch_size=66 cannot be split over 4 devices; use 64 or 68.",
         "model.num_classes=7, but the data have 10 classes; use --config.model.num_classes=10.",
