@@ -84,6 +84,16 @@ def test_bad_overrides(key, text, message):
     assert config.to_dict() == default_config().to_dict()
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("x", "x"), ("'2'", "2"), ("3", 3), ("{[]: 1}", "{[]: 1}"), ("(" * 9999, "(" * 9999)],
+)
+def test_a_plugin_s_option_is_any_value_whatever_it_was_before(text, value):
+    config, faults = _override(("backend_options.a", "1"), ("backend_options.a", text))
+    assert faults == []
+    assert config.backend_options.a == value
+
+
 def test_all_bad_overrides_are_reported():
     _, faults = _override(("batch_size", "x"), ("seed", "3"), ("foo", "1"), ("model.variants", "a"))
     assert len(faults) == 3

@@ -41,7 +41,8 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
     if not isinstance(section, ConfigDict):
         raise RequestError(unknown_key(config, key))
     if not section.is_locked:
-        section[name] = _literal(text)
+        with section.ignore_type():  # any kind of value, also where another was set before
+            section[name] = _literal(text)
         return
     if name not in section:
         raise RequestError(unknown_key(config, key))
@@ -102,5 +103,5 @@ KIND_NAMES = {
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except _UNPARSABLE:
         return text
