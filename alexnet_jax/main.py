@@ -27,14 +27,16 @@ Trains (or evaluates) a recipe. A workdir that holds checkpoints is continued, w
 
   --config    the recipe, a file that defines get_config(); some take an argument, e.g. configs/imagenet.py:smoke;
               the checkout and the source distribution hold configs/, an installed wheel does not
-  --workdir   where everything is written; default: runs/RECIPE, or runs/RECIPE-ARGUMENT
-  --mode      train, or eval: evaluate the workdir's newest checkpoint, or --config.init_weights=PATH
+  --workdir   where the run is written; default: runs/RECIPE, or runs/RECIPE-ARGUMENT
+  --mode      train, or eval: evaluate --config.init_weights=PATH where it is set, else the workdir's newest checkpoint
   --dry_run   compile the steps and say how much memory they need; nothing is trained or written
   --quiet     print nothing but the last line, the evaluation
   --config.KEY=VALUE   changes one setting, e.g. --config.optimizer.learning_rate=0.02
 
 Example:
-  python -m alexnet_jax.main --config configs/digits.py --config.num_epochs=5"""
+  python -m alexnet_jax.main --config configs/digits.py --config.num_epochs=5
+
+Exit status: 0 done; 1 it failed while running; 2 the request was wrong; 130, 143: a signal ended it, after it saved."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

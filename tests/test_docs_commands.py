@@ -208,7 +208,7 @@ HELPS += [f"benchmark {kind}" for kind in benchmark.KINDS]
 
 @pytest.mark.parametrize("name", HELPS)
 def test_help_has_an_example_that_parses(name, capsys, monkeypatch, request):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
         door.main([*name.split(), "--help"])
     assert ended.value.code == 0

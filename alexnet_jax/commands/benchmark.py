@@ -36,11 +36,17 @@ from alexnet_jax.train.timing import median_seconds
 EXAMPLE = """examples:
   python -m alexnet_jax benchmark step --variant torchvision --batch-size 64 --against torch
   python -m alexnet_jax benchmark all --source packed --path DIR"""
+STEP_DESCRIPTION = """\
+The training step, repeated on a batch that stays on the devices; with the bytes each device sends in it, and the
+share that the step reaches of the rate of a large matrix product, measured in the same call."""
 STEP_EXAMPLE = "example: python -m alexnet_jax benchmark step --parallelism hybrid --batch-size 256"
 INPUT_DESCRIPTION = """\
 Images from the data set to the network, on one device. Of --variant only the input's size is taken; --parallelism says
 how a batch is placed; reading, decoding and augmenting do not depend on --precision."""
 INPUT_EXAMPLE = "example: python -m alexnet_jax benchmark input --source folder --path DIR"
+ALL_DESCRIPTION = """\
+Storage, decoding, gathering, transfer, augmentation and the step, each alone, and a run of them all; then what
+limits the run, and what would lift the limit."""
 ALL_EXAMPLE = "example: python -m alexnet_jax benchmark all --source packed --path DIR"
 ENDLESS_EPOCHS = 10_000  # measuring ends with the time, not with the data
 TF_DATA_TURNS = 3
@@ -63,7 +69,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
     step_only = kinds.add_parser(
-        "step", help="the training step on a batch that stays there", epilog=STEP_EXAMPLE
+        "step",
+        help="the training step on a batch that stays there",
+        description=STEP_DESCRIPTION,
+        epilog=STEP_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_network(step_only)
     _add_step(step_only)
@@ -75,12 +85,17 @@ def main(arguments: Sequence[str]) -> int:
         help="images from the data set to the network",
         description=INPUT_DESCRIPTION,
         epilog=INPUT_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_network(input_only)
     _add_input(input_only)
     input_only.add_argument("--against", choices=("tf.data",), help="its pipeline, in turns")
     both = kinds.add_parser(
-        "all", help="both, a run of them, and what limits it", epilog=ALL_EXAMPLE
+        "all",
+        help="both, a run of them, and what limits it",
+        description=ALL_DESCRIPTION,
+        epilog=ALL_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_network(both)
     _add_step(both)
@@ -99,12 +114,24 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     precisions = ("auto", *parts.DTYPES)
     parser.add_argument("--variant", default="torchvision", help=f"one of: {', '.join(variants())}")
     parser.add_argument("--batch-size", type=int, default=64, help="global; default: 64")
-    parser.add_argument("--precision", choices=precisions, default="auto")
-    parser.add_argument("--parallelism", choices=("auto", *STRATEGIES), default="jit")
+    parser.add_argument(
+        "--precision", choices=precisions, default="auto", help="as model.precision; default: auto"
+    )
+    parser.add_argument(
+        "--parallelism",
+        choices=("auto", *STRATEGIES),
+        default="jit",
+        help="how devices share a step; default: jit",
+    )
 
 
 def _add_step(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layers", choices=("auto", *FORMULATIONS), default="auto")
+    parser.add_argument(
+        "--layers",
+        choices=("auto", *FORMULATIONS),
+        default="auto",
+        help="as model.layers; default: auto",
+    )
     parser.add_argument("--steps", type=int, default=10, help="timed steps; default: 10")
     parser.add_argument("--floors", action="store_true", help="the least possible times, in JSON")
 

@@ -59,7 +59,12 @@ def main(arguments: Sequence[str]) -> int:
         "--eval-fraction", type=float, default=data.eval_fraction, help="of class folders alone"
     )
     parser.add_argument("--shard-mebibytes", type=int, default=1024, help="a file (default 1024)")
-    parser.add_argument("--max-broken-fraction", type=float, default=data.max_broken_fraction)
+    parser.add_argument(
+        "--max-broken-fraction",
+        type=float,
+        default=data.max_broken_fraction,
+        help="of a split; with more unreadable images nothing is packed (default 0.001)",
+    )
     parser.add_argument("--num-threads", type=int, default=0, help="decoding; 0: one a processor")
     options = parser.parse_args(arguments)
     if options.verify:
