@@ -3,7 +3,9 @@
 import ast
 import importlib
 import importlib.util
+import os
 import pkgutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,12 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def run() -> int:
     """Runs the command line in a process of its own: what ``python -m alexnet_jax`` and ``alexnet-jax`` call."""
     memory.keep_freed_memory()  # of this process: a caller of main() decides for its own
-    return main()
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return 1  # as rich does
+    return status
 
 
 def _usage(names: list[str]) -> str:

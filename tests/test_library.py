@@ -1,6 +1,11 @@
 """Models from files and runs, and back to files."""
 
 import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -17,6 +22,7 @@ from alexnet_jax.model import functional
 from alexnet_jax.train import checkpoint, starting_weights
 from alexnet_jax.train import state as train_state
 
+ROOT = Path(alexnet_jax.__file__).parents[1]
 CLASSES = 7
 MEND = "make room or make it writable, or name another place."
 
@@ -64,6 +70,33 @@ def test_a_run_says_what_it_is(model, workdir):
     assert_same(alexnet_jax.load(workdir / "checkpoints" / "3"), model)
     newest = alexnet_jax.load(workdir)
     np.testing.assert_array_equal(newest.conv1.kernel, 2 * model.conv1.kernel)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda step: step.rename(step.with_name("4")), "no complete checkpoint; name another, or"),
+        (lambda step: _flip(max(step.rglob("*"), key=_size)), "is not what was written); name a"),
+        (lambda step: max(step.rglob("*"), key=_size).unlink(), "is missing); name another check"),
+    ],
+)
+def test_a_checkpoint_named_by_its_step_is_looked_at_first(workdir, tmp_path, damage, message):
+    shutil.copytree(workdir / "checkpoints", tmp_path / "checkpoints")
+    step = tmp_path / "checkpoints" / "3"
+    damage(step)
+    step.mkdir(exist_ok=True)
+    with pytest.raises(RequestError, match=re.escape(message)):
+        alexnet_jax.load(step)
+
+
+def _size(path):
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
 def test_a_run_that_evaluates_its_average_is_loaded_with_it(model, workdir):
@@ -234,3 +267,16 @@ def test_convert(model, workdir, tmp_path, capsys):
     assert_same(alexnet_jax.load(destination), model)
     assert main(["convert", str(destination), source, "--num-classes", "8"]) == 2
     assert "classifier.bias is (7,), not (8,)" in capsys.readouterr().err
+
+
+def test_convert_needs_no_device_but_the_cpu(file, tmp_path):
+    out = tmp_path / "again.safetensors"
+    run = subprocess.run(
+        [sys.executable, "-m", "alexnet_jax", "convert", str(file), str(out)],
+        env=os.environ | {"JAX_PLATFORMS": "cuda", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert out.exists()

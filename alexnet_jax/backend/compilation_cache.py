@@ -32,7 +32,11 @@ def enable(setting: str) -> Path | None:
         return Path(already)
     if setting == OFF:
         return None
-    directory = (_user_directory() if setting == AUTO else Path(setting)) / _machine()
+    try:
+        parent = _user_directory() if setting == AUTO else Path(setting)
+    except RuntimeError:  # a user without a home
+        return None
+    directory = parent / _machine()
     if not _make_private(directory):
         return None
     _prune(directory)
@@ -90,7 +94,11 @@ def _keeping_nothing() -> Iterator[None]:
 
 
 def _user_directory() -> Path:
-    """Returns where the XDG base directory specification has a user's caches."""
+    """Returns where the XDG base directory specification has a user's caches.
+
+    Raises:
+      RuntimeError: If the user has no home.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "alexnet_jax"
 
@@ -127,12 +135,14 @@ def _prune(directory: Path) -> None:
     entries = []
     for path in directory.iterdir():
         try:
-            entries.append((path.stat(), path))
-        except FileNotFoundError:  # another process prunes too
+            if path.is_file():  # XLA keeps what it tried out on a GPU in a directory here
+                entries.append((path.stat(), path))
+        except OSError:  # another process prunes too
             continue
     total = sum(stat.st_size for stat, _ in entries)
     for stat, path in sorted(entries, key=lambda entry: entry[0].st_atime):
         if total <= MAX_BYTES:
             return
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
         total -= stat.st_size

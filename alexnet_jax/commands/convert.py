@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 
 from alexnet_jax import library
+from alexnet_jax.backend.activate import activate
 from alexnet_jax.model.variants import variants
 from alexnet_jax.model.weights import write
 from alexnet_jax.train import trained_run
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--num-classes", type=int, help="SRC must have so many; default: SRC's")
     options = parser.parse_args(arguments)
+    activate("cpu")  # no other device is needed
     weights = library.read(options.source, options.variant, num_classes=options.num_classes)
     said = trained_run.metadata(options.source, weights.image_size)
     write.write(weights.bind(), options.destination, said)

@@ -233,7 +233,7 @@ def _newest_sound(directory: Path, set_aside: bool) -> int:
     newest = _NO_STEP
     for step in sorted(_complete_steps(directory), reverse=True):
         where = directory / str(step)
-        damage = checksums.find_damage(where) if checksums.exist(where) else ""
+        damage = _damage(where)
         if not damage:
             newest = step
             break
@@ -248,6 +248,27 @@ def _newest_sound(directory: Path, set_aside: bool) -> int:
             what = f"set aside as {aside.name}"
         _log.warning("checkpoint %s is damaged and %s: %s", where, what, damage)
     return newest
+
+
+def _damage(where: Path) -> str:
+    return checksums.find_damage(where) if checksums.exist(where) else ""
+
+
+def require_sound(where: Path) -> None:
+    """Returns if a checkpoint that somebody named is complete and as it was written.
+
+    Args:
+      where: WORKDIR/checkpoints/STEP.
+
+    Raises:
+      RequestError: If it is not.
+    """
+    if int(where.name) not in _complete_steps(where.parent) or not (where / "state").is_dir():
+        raise RequestError(f"{where} is no complete checkpoint; name another, or the workdir.")
+    if damage := _damage(where):
+        raise RequestError(
+            f"{where} is damaged ({damage}); name another checkpoint, or the workdir for its newest sound one."
+        )
 
 
 def _free_name(path: Path) -> Path:

@@ -49,7 +49,7 @@ def sgd(
       weight_decay: L2 coefficient.
       decay_mask: Which parameters decay, a key of ``DECAY_MASKS``.
       clip_norm: What a larger norm of all gradients together is shrunk to, before the decay joins; None for never.
-      frozen: Layers that get updates of zero: their gradients count for nothing, and they have no momentum.
+      frozen: Layers that get updates of zero, whatever their gradients; they have no momentum.
       factors: Layer -> what its learning rate is multiplied by.
     """
     rule = optax.chain(

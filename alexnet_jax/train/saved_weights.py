@@ -12,7 +12,7 @@ from alexnet_jax.errors import RequestError
 from alexnet_jax.model.weights.fit import Weights
 from alexnet_jax.model.weights.layout import published_shape
 from alexnet_jax.model.weights.slots import MODEL_STATE, PARAMS, frame
-from alexnet_jax.train.checkpoint import DIRECTORY, Identity, latest_step
+from alexnet_jax.train.checkpoint import DIRECTORY, Identity, latest_step, require_sound
 from alexnet_jax.train.settings import require
 from alexnet_jax.train.writers import CONFIG_FILE, damaged, read_object
 
@@ -26,9 +26,10 @@ def locate(path: Path) -> tuple[Path, int]:
       path: A workdir, for its newest checkpoint, or WORKDIR/checkpoints/STEP.
 
     Raises:
-      RequestError: If there is none.
+      RequestError: If there is none, or it is damaged.
     """
     if path.parent.name == DIRECTORY and path.name.isdecimal() and path.is_dir():
+        require_sound(path)
         return path.parent.parent, int(path.name)
     step = latest_step(path)
     if step is None:

@@ -116,6 +116,8 @@ def make_train_step(
         count = objective.total(batch["mask"].sum(dtype=jnp.int32))
 
         def loss(params: Any, model_state: Any, part: DeviceBatch) -> tuple[jax.Array, Any]:
+            # Nothing is computed backwards for them, and an overflow there would be no fault.
+            params = params | {name: jax.lax.stop_gradient(params[name]) for name in frozen}
             logits, model_state = objective.model.apply(
                 params, model_state, part["image"], part["key"]
             )

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from alexnet_jax.backend import compilation_cache
@@ -62,8 +63,24 @@ def test_programs_unused_for_longest_go_first(tmp_path, monkeypatch):
     for age, name in enumerate(["newest", "middle", "oldest"]):
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, (1_000_000 - age, 1_000_000))
+    (tmp_path / "xla_gpu_per_fusion_autotune_cache_dir").mkdir()  # JAX's, on a GPU
     compilation_cache._prune(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "newest"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["middle", "newest", "xla_gpu_per_fusion_autotune_cache_dir"]
+
+
+def test_a_user_without_a_home_does_without(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(compilation_cache.Path, "home", homeless)
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        assert compilation_cache.enable("auto") is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 STEP = """
