@@ -141,9 +141,11 @@ def _top_5(logits: jax.Array) -> jax.Array:
 
 
 def _counts(logits: jax.Array) -> jax.Array:
-    _, best = lax.top_k(logits, 5)
-    hits = (best == jnp.arange(len(logits))[:, None]) & ~(logits[:, :1] < 0)
-    return hits.sum(dtype=jnp.int32)
+    classes = jnp.arange(len(logits))
+    own = jnp.take_along_axis(logits, classes[:, None], axis=-1)
+    lower = jnp.arange(logits.shape[-1]) < classes[:, None]
+    rank = ((logits > own) | ((logits == own) & lower)).sum(-1)
+    return ((rank < 5) & ~jnp.isnan(logits).any(-1)).sum(dtype=jnp.int32)
 
 
 def _momentum(parameter: jax.Array, velocity: jax.Array, gradient: jax.Array) -> Any:
@@ -194,6 +196,41 @@ def _jitter(images: jax.Array) -> jax.Array:
     return jax.vmap(adjust)(images, _keys(images))
 
 
+def _crop_boxes(areas: jax.Array) -> jax.Array:
+    return jnp.round(64 * jnp.sqrt(jnp.abs(areas))) / 64
+
+
+def _normal(x: jax.Array) -> jax.Array:
+    return jax.vmap(lambda key: jax.random.normal(key, (16,)))(_keys(x))
+
+
+def _mixup(images: jax.Array) -> jax.Array:
+    weight = jax.random.beta(jax.random.key(0), 0.2, 0.2)
+    side = jnp.sqrt(1 - weight)
+    return weight * images + (1 - weight) * jnp.roll(images, 1, 0) + side
+
+
+def _ten_crops(images: jax.Array) -> jax.Array:
+    def view(place: jax.Array) -> jax.Array:
+        crop = lax.dynamic_slice(images, (0, place[0], place[1], 0), (len(images), 5, 5, 3))
+        ahead = jax.nn.log_softmax(crop.reshape(len(images), -1))
+        return jnp.logaddexp(ahead, ahead[:, ::-1])
+
+    return jax.nn.logsumexp(lax.map(view, jnp.array([(0, 0), (2, 3)])), axis=0)
+
+
+def _clip(gradient: jax.Array) -> jax.Array:
+    return gradient * jnp.minimum(1, 1 / jnp.sqrt(jnp.square(gradient).sum()))
+
+
+def _resident(images: jax.Array) -> jax.Array:
+    """Two batches of images that lie there as a whole, in one call."""
+    order = jnp.array([[3, 1], [0, 2]])
+    return lax.map(
+        lambda step: images[lax.dynamic_slice(order, (step, 0), (1, 2))[0]], jnp.arange(2)
+    )
+
+
 OPERATIONS: Sequence[Operation] = (
     *_both("convolution 11x11/4", _convolution(4, _pad(2)), (2, 35, 35, 3), (11, 11, 3, 8)),
     *_both(
@@ -216,7 +253,7 @@ OPERATIONS: Sequence[Operation] = (
     *_both("dropout", _dropout, (8, 16), tolerance=1e-6),
     *_both("cross-entropy", _cross_entropy, (6, 10), tolerance=1e-4),
     *_both("smoothed cross-entropy", _smoothed_cross_entropy, (6, 10), tolerance=1e-4),
-    Operation("top-5", _top_5, ((6, 20),), 0),
+    Operation("top-5", _top_5, ((6, 20),), 0, needed=False),  # of predict and report
     Operation("counting hits", _counts, ((20, 20),), 0),
     Operation("momentum update", _momentum, ((8, 8),) * 3, 1e-5),
     Operation("learning-rate schedules", _cosine, ((16,),), 1e-4),
@@ -224,6 +261,13 @@ OPERATIONS: Sequence[Operation] = (
     Operation("colour jitter", _jitter, ((4, 8, 8, 3),), 1e-4),
     Operation("resize", _resize, ((2, 9, 9, 3),), 1e-4),
     Operation("pixels and normalisation", _pixels, ((2, 8, 8, 3),), 1e-5),
+    # Of some recipes and settings only.
+    Operation("boxes of random crops", _crop_boxes, ((16,),), 0.02, needed=False),
+    Operation("normal numbers", _normal, ((8, 16),), 1e-5, needed=False),
+    Operation("mixup", _mixup, ((4, 8, 8, 3),), 1e-4, needed=False),
+    Operation("ten crops", _ten_crops, ((2, 8, 8, 3),), 1e-4, needed=False),
+    Operation("clipping", _clip, ((8, 8),), 1e-5, needed=False),
+    Operation("resident images", _resident, ((4, 8, 8, 3),), 0, needed=False),
     *_both(
         "bfloat16 convolution",
         _convolution(dtype=jnp.bfloat16),

@@ -1,5 +1,6 @@
 """The doctor's list against the programs that training really runs."""
 
+import functools
 import re
 
 import jax
@@ -17,6 +18,7 @@ def _operations_in(program: str) -> set[str]:
     return set(re.findall(r"(?:stablehlo|chlo)\.(\w+)", program)) - plain
 
 
+@functools.cache
 def _tried() -> set[str]:
     programs = (jax.jit(o.function).lower(*o.arguments()).as_text() for o in OPERATIONS)
     return set().union(*map(_operations_in, programs))
@@ -40,6 +42,30 @@ def test_every_operation_of_a_training_step_is_tried(variant):
     }
     for step in (run.train_step, run.eval_step):
         program = step.lower(run.initial_state, run.strategy.place_batch(batch)).as_text()
+        assert _operations_in(program) - _tried() == set()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augment.crop": "random_resized"},
+        {"augment.crop": "random", "augment.crop_resize_pixels": 40},
+        {"augment.pca_noise": 0.1},
+        {"augment.mixup_alpha": 0.2},
+        {"augment.cutmix_alpha": 1.0},
+        {"optimizer.clip_norm": 1.0, "optimizer.accumulate_steps": 2, "optimizer.ema_decay": 0.9},
+        {"schedule.name": "plateau", "model.precision": "float16"},
+        {"eval.protocol": "ten_crop"},
+        {"eval.protocol": "center", "eval.resize_pixels": 40, "schedule.name": "step"},
+        {"data.resident": "true", "steps_per_dispatch": 4},
+    ],
+    ids=str,
+)
+def test_what_a_setting_adds_is_tried(changes):
+    run = build(small_config(**changes))
+    train = run.place_batch("train", next(run.train_batches(0)))
+    for step, batch in [(run.train_step, train), (run.eval_step, next(run.eval_batches()))]:
+        program = step.lower(run.initial_state, batch).as_text()
         assert _operations_in(program) - _tried() == set()
 
 

@@ -60,24 +60,26 @@ def test_a_refused_operation_is_named(tmp_path):
 
 
 def test_after_a_crash_the_rest_still_runs(tmp_path):
-    status, report, _ = _examine(tmp_path, "top-5", "checkpoint", SHIM_CRASH="jit__top_5")
+    status, report, _ = _examine(tmp_path, "counting hits", "checkpoint", SHIM_CRASH="jit__counts")
     statuses = _statuses(report)
     assert status == 1
-    assert list(statuses) == ["top-5", "checkpoint save and restore"]
-    assert statuses["top-5"] == "CRASH"
+    assert list(statuses) == ["counting hits", "checkpoint save and restore"]
+    assert statuses["counting hits"] == "CRASH"
     assert statuses["checkpoint save and restore"] == "ok"
-    (row,) = (row for row in report["rows"] if row["name"] == "top-5")
+    (row,) = (row for row in report["rows"] if row["name"] == "counting hits")
     assert row["detail"] == "killed by signal 6, SIGABRT: kernel fault"
-    assert report["verdict"] == "AlexNet cannot train on this backend: top-5"
+    assert report["verdict"] == "AlexNet cannot train on this backend: counting hits"
 
 
 def test_an_operation_that_hangs(tmp_path):
     limit = {"ALEXNET_JAX_BACKEND_TIMEOUT_SECONDS": "20"}
-    status, report, _ = _examine(tmp_path, "top-5", "checkpoint", SHIM_STALL="jit__top_5", **limit)
+    status, report, _ = _examine(
+        tmp_path, "counting hits", "checkpoint", SHIM_STALL="jit__counts", **limit
+    )
     assert status == 1
     row, after = report["rows"]
     assert after["status"] == "ok"
-    assert (row["name"], row["detail"]) == ("top-5", "no answer within 20 s")
+    assert (row["name"], row["detail"]) == ("counting hits", "no answer within 20 s")
 
 
 def test_a_wrong_result(tmp_path):
