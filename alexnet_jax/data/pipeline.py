@@ -79,14 +79,14 @@ class BatchSource:
         if isinstance(self.source, InMemory):
             images, labels = self.source.gather(present)
         else:
-            images, labels = self._decode(present, step, row)
+            images, labels = self._decode(present, step, row, mask)
         batch: Batch = {"image": images, "label": labels, "mask": mask, "row": row}
         if isinstance(self.source, Reshaped) and self.source.shapes is not None:
             batch["shape"] = self.source.shapes[present]
         return batch
 
     def _decode(
-        self, indices: np.ndarray, step: int, rows: np.ndarray
+        self, indices: np.ndarray, step: int, rows: np.ndarray, mask: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         decoder = self.decoder
         assert decoder is not None, "a source of encoded images needs a decoder"
@@ -117,8 +117,13 @@ class BatchSource:
             images[0][at] = image
             return label
 
-        placed = self.pool.map(place, indices.tolist(), rows.tolist(), range(len(indices)))
-        labels = np.fromiter(placed, np.int32, len(indices))
+        # Padding is not decoded, it stays zero; where a process has nothing else, one image tells the shape.
+        wanted = np.flatnonzero(mask) if mask.any() else np.zeros(1, np.intp)
+        labels = np.zeros(len(indices), np.int32)
+        labels[wanted] = list(
+            self.pool.map(place, indices[wanted].tolist(), rows[wanted].tolist(), wanted.tolist())
+        )
+        images[0][~mask], labels[~mask] = 0, 0
         return images[0], labels
 
 

@@ -88,6 +88,40 @@ def test_padding_is_masked():
     np.testing.assert_array_equal(images[masks][:, 0, 0, 0], np.arange(50))
 
 
+class _Counting(_Encoded):
+    """Notes which examples are read."""
+
+    def __init__(self, n: int):
+        super().__init__(n)
+        self.read: list[int] = []
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return super().__getitem__(index)
+
+
+def test_padding_is_not_read():
+    source = _Counting(10)
+    (batch,) = _iterate(source, EvalOrder(10, 64), decoder=decode.center(40, 32), stop_step=1)
+    assert sorted(source.read) == list(range(10))
+    np.testing.assert_array_equal(batch["image"][:10, 0, 0, 0], np.arange(10))
+    np.testing.assert_array_equal(batch["label"][:10], np.arange(10))
+    assert batch["image"].shape == (64, 32, 32, 3)
+    assert not batch["image"][10:].any()
+    assert not batch["label"][10:].any()
+    np.testing.assert_array_equal(batch["mask"], np.arange(64) < 10)
+
+
+def test_a_process_with_padding_alone_reads_one_image_for_its_shape():
+    source, order = _Counting(10), EvalOrder(10, 64)
+    changes = {"decoder": decode.center(40, 32), "stop_step": 1, "rows": slice(32, 64)}
+    (batch,) = _iterate(source, order, **changes)
+    assert source.read == [0]
+    assert batch["image"].shape == (32, 32, 32, 3)
+    assert not batch["image"].any()
+    assert not batch["mask"].any()
+
+
 def test_encoded_images_are_decoded():
     order = TrainOrder(50, 8, seed=0)
     batches = _iterate(_Encoded(), order, decoder=decode.center(40, 32))
