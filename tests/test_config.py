@@ -170,6 +170,43 @@ def test_all_bad_overrides_are_reported():
             "eval.resize_pixels=256 leaves the network the middle 32 pixels of 256; use at most 64, or 0",
         ),
         ({"eval.resize_pixels": 200}, "eval.resize_pixels=200 is less than the 224 pixels"),
+        (
+            {"schedule.step_epochs": float("inf")},
+            "schedule.step_epochs=inf is not possible; use a finite number.",
+        ),
+        (
+            {"schedule.warmup_epochs": float("inf")},
+            "schedule.warmup_epochs=inf is not possible; use a finite number.",
+        ),
+        (
+            {"optimizer.learning_rate": float("inf")},
+            "optimizer.learning_rate=inf is not possible; use a finite number.",
+        ),
+        (
+            {"health.stall_seconds": float("inf")},
+            "health.stall_seconds=inf is not possible; use at most 2147483647, or 0 for never.",
+        ),
+        (
+            {"health.max_stall_seconds": 1e11},
+            "health.max_stall_seconds=100000000000.0 is not possible; use at most 2147483647, or 0",
+        ),
+        (
+            {"data.synthetic_examples": 10**26},
+            f"data.synthetic_examples={10**26} is not possible; use at most 2147483647.",
+        ),
+        (
+            {"model.num_classes": 10**12},
+            "model.num_classes=1000000000000 is not possible; use at most 2147483647.",
+        ),
+        (
+            {"augment.crop_area": ("0.1", 1.0)},
+            "augment.crop_area=('0.1', 1.0) is not possible; use two fractions, 0 < low <= high",
+        ),
+        ({"augment.crop_aspect": (None, 1.0)}, "augment.crop_aspect=(None, 1.0) is not possible"),
+        ({"augment.crop_aspect": (1.0, float("inf"))}, "augment.crop_aspect=(1.0, inf) is not"),
+        ({"data.mean": (0.1, "x", 0.1)}, "data.mean=(0.1, 'x', 0.1) is not possible; use three"),
+        ({"data.std": ("1", "1", "1")}, "data.std=('1', '1', '1') is not possible; use three"),
+        ({"schedule.step_fractions": ("0.5",)}, "schedule.step_fractions=('0.5',) is not possible"),
     ],
 )
 def test_validate_names_the_fault(changes, message):

@@ -143,6 +143,19 @@ def test_none_in_a_recipe_is_refused_before_it_is_used(tmp_path, capsys, key, re
     ]
 
 
+def test_more_steps_than_a_run_can_have(tmp_path, capsys):
+    arguments = (DIGITS, f"--workdir={tmp_path}/run", "--config.batch_size=64")
+    message = _refused(capsys, *arguments, "--config.num_epochs=100000000")
+    assert message.splitlines() == [
+        (
+            "num_epochs=100000000 of 22 steps each are 2200000000 steps, and a run can have 2147483647; "
+            "use at most 97612893, or a larger batch_size."
+        )
+    ]
+    message = _refused(capsys, *arguments[:2], "--config.batch_size=0")
+    assert message.splitlines()[-1] == "batch_size=0 is not possible; use at least 1."
+
+
 def test_batch_larger_than_the_data(tmp_path, capsys):
     message = _refused(capsys, DIGITS, f"--workdir={tmp_path}/run", "--config.batch_size=2000")
     assert "batch_size=2000 is larger than the 1437 training examples; use at most 1437." in message

@@ -255,7 +255,6 @@ def _input_run(
     data.num_threads = options.num_threads
     data.resident = "false"  # what is measured is the way from the host
     data.synthetic_examples = 16 * config.batch_size
-    config.num_epochs = ENDLESS_EPOCHS
     config.eval_every_epochs, config.log_every_steps = 0, 10**9
     augment.crop, augment.flip_probability = "random_resized", 0.5
     augment.color_jitter = options.color_jitter
@@ -266,6 +265,7 @@ def _input_run(
         faults = experiment.data_faults(config, sources)
         faults += experiment.device_faults(config, len(devices))
     _refuse(faults)
+    config.num_epochs = ENDLESS_EPOCHS  # more steps than a run can have, perhaps; none is trained
     return experiment.build(config, sources, devices), parts.build_transform(config, sources)
 
 

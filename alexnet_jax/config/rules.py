@@ -1,6 +1,7 @@
 """What a valid configuration is: one table a kind of rule, and the rules between settings."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -23,6 +24,8 @@ from alexnet_jax.train.parts import DTYPES, image_size
 from alexnet_jax.train.plateau import METRICS as PLATEAU_METRICS
 from alexnet_jax.train.resident import SETTINGS as RESIDENT_SETTINGS
 from alexnet_jax.train.schedules import SCHEDULES
+
+MOST = 2**31 - 1  # of whole numbers: JAX's have 32 bits
 
 CROPS = ("none", "pad", "random", "random_resized")
 
@@ -88,32 +91,50 @@ FRACTIONS = (  # in [0, 1)
     "published.top5",
 )
 
+Rule = tuple[str, str, Callable[[Any], bool]]
 
-RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+
+def _are_numbers(values: tuple[Any, ...]) -> bool:
+    """Returns whether a tuple, which a recipe can fill with anything, holds finite numbers alone."""
+    return all(isinstance(value, int | float) and -math.inf < value < math.inf for value in values)
+
+
+RULES: tuple[Rule, ...] = (
     # JAX draws from the low 32 bits alone: beyond them two seeds would begin with the same weights.
     ("seed", "a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
     ("health.rollback_factor", "a number in (0, 1]", lambda v: 0 < v <= 1),
     ("augment.flip_probability", "a number in [0, 1]", lambda v: 0 <= v <= 1),
     ("data.max_broken_fraction", "a number in [0, 1]", lambda v: 0 <= v <= 1),
-    ("data.mean", "three numbers: R, G and B on the 0-1 scale", lambda v: len(v) == 3),
+    (
+        "data.mean",
+        "three numbers: R, G and B on the 0-1 scale",
+        lambda v: len(v) == 3 and _are_numbers(v),
+    ),
     (
         "data.std",
         "three numbers above 0: R, G and B on the 0-1 scale",
-        lambda v: len(v) == 3 and min(v) > 0,
+        lambda v: len(v) == 3 and _are_numbers(v) and min(v) > 0,
     ),
     (
         "augment.crop_area",
         "two fractions, 0 < low <= high <= 1",
-        lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1,
+        lambda v: len(v) == 2 and _are_numbers(v) and 0 < v[0] <= v[1] <= 1,
     ),
     (
         "augment.crop_aspect",
         "two ratios, 0 < low <= high",
-        lambda v: len(v) == 2 and 0 < v[0] <= v[1],
+        lambda v: len(v) == 2 and _are_numbers(v) and 0 < v[0] <= v[1],
     ),
     ("schedule.step_epochs", "a number above 0", lambda v: v > 0),
     ("schedule.step_factor", "a number in (0, 1]", lambda v: 0 < v <= 1),
-    ("schedule.step_fractions", "fractions of the run", lambda v: all(0 < part < 1 for part in v)),
+    (
+        "schedule.step_fractions",
+        "fractions of the run",
+        lambda v: _are_numbers(v) and all(0 < part < 1 for part in v),
+    ),
+    # Beyond 292 years Python cannot wait.
+    ("health.stall_seconds", f"at most {MOST}, or 0 for never", lambda v: v <= MOST),
+    ("health.max_stall_seconds", f"at most {MOST}, or 0 for never", lambda v: v <= MOST),
 )
 
 
@@ -125,7 +146,7 @@ def validate(config: ConfigDict) -> list[Fault]:
     if config.optimizer.nesterov and config.optimizer.momentum == 0:
         text = "optimizer.nesterov=True needs optimizer.momentum above 0."
         faults.append(Fault("optimizer.nesterov", text))
-    if config.schedule.warmup_epochs > config.num_epochs:
+    if config.num_epochs < config.schedule.warmup_epochs < math.inf:
         text = (
             f"schedule.warmup_epochs={config.schedule.warmup_epochs} is longer than the run, "
             f"num_epochs={config.num_epochs}."
@@ -169,19 +190,35 @@ def _choice_faults(config: ConfigDict) -> list[Fault]:
 
 
 def _range_faults(config: ConfigDict) -> list[Fault]:
-    rules: list[tuple[str, str, Callable[[Any], bool]]] = [
+    rules: list[Rule] = [
         *(
             (key, f"at least {least:g}", functools.partial(operator.le, least))
             for key, least in AT_LEAST.items()
         ),
         *((key, "a number in [0, 1)", lambda value: 0 <= value < 1) for key in FRACTIONS),
         *RULES,
+        *_rules_of_every_number(),
     ]
-    return [
-        Fault(key, f"{key}={get(config, key)} is not possible; use {rule}.")
-        for key, rule, holds in rules
-        if get(config, key) is not None and not holds(get(config, key))
-    ]
+    faults: dict[str, Fault] = {}  # one a key: its own rule says more than that of every number
+    for key, rule, holds in rules:
+        value = get(config, key)
+        if value is not None and key not in faults and not holds(value):
+            faults[key] = Fault(key, f"{key}={value} is not possible; use {rule}.")
+    return list(faults.values())
+
+
+def _rules_of_every_number() -> list[Rule]:
+    def is_finite(value: Any) -> bool:
+        return not isinstance(value, float) or math.isfinite(value)
+
+    def is_countable(value: Any) -> bool:
+        return not isinstance(value, int) or value <= MOST
+
+    keys = [
+        key for key in all_keys(default_config()) if key != "seed"
+    ]  # which has 32 bits, all used
+    finite: list[Rule] = [(key, "a finite number", is_finite) for key in keys]
+    return finite + [(key, f"at most {MOST}", is_countable) for key in keys]
 
 
 def _freeze_faults(config: ConfigDict) -> list[Fault]:

@@ -29,6 +29,7 @@ from alexnet_jax.train.parallel import STRATEGIES, Strategy
 from alexnet_jax.train.plateau import Plateau
 from alexnet_jax.train.resident import Resident, is_resident, unfit
 from alexnet_jax.train.run_card import describe_devices
+from alexnet_jax.train.schedules import MOST_STEPS
 from alexnet_jax.train.state import TrainState
 from alexnet_jax.train.steps import (
     DeviceBatch,
@@ -216,6 +217,7 @@ def data_faults(config: ConfigDict, sources: Sources) -> list[Fault]:
             f"use at most {len(train)}."
         )
         faults.append(Fault("batch_size", text))
+    faults += _length_faults(config, len(train))
     if config.data.resident == "true" and (reason := unfit(sources)):
         text = f"data.resident='true' is not possible: {reason}, or use 'auto'."
         faults.append(Fault("data.resident", text))
@@ -226,6 +228,18 @@ def data_faults(config: ConfigDict, sources: Sources) -> list[Fault]:
         )
         faults.append(Fault("steps_per_dispatch", text))
     return faults + [Fault("data", text) for text in find_problems(sources)]
+
+
+def _length_faults(config: ConfigDict, examples: int) -> list[Fault]:
+    """Returns what is wrong with the number of steps, which only the data tell; nothing of faulty settings."""
+    steps = examples // config.batch_size if config.batch_size > 0 else 0
+    if config.num_epochs * steps <= MOST_STEPS:
+        return []
+    text = (
+        f"num_epochs={config.num_epochs} of {steps} steps each are {config.num_epochs * steps} steps, and a run can "
+        f"have {MOST_STEPS}; use at most {MOST_STEPS // steps}, or a larger batch_size."
+    )
+    return [Fault("num_epochs", text)]
 
 
 def device_faults(config: ConfigDict, device_count: int) -> list[Fault]:

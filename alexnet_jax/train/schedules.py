@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 
 Schedule = Callable[[ArrayLike], jax.Array]
 
+MOST_STEPS = 2**31 - 1  # they are counted in 32 bits
+
 
 @dataclasses.dataclass(frozen=True)
 class ScheduleSettings:
@@ -74,7 +76,8 @@ def cosine(settings: ScheduleSettings) -> Schedule:
 
 def step(settings: ScheduleSettings) -> Schedule:
     """The peak, multiplied by ``step_factor`` after every ``step_epochs`` epochs, or at ``step_fractions``."""
-    period = max(round(settings.step_epochs * settings.steps_per_epoch), 1)
+    # A period longer than the longest run is as good as none, and would not fit beside the step.
+    period = max(round(min(settings.step_epochs * settings.steps_per_epoch, MOST_STEPS)), 1)
     places = np.array([round(part * settings.total_steps) for part in settings.step_fractions])
 
     def decay(step: jax.Array) -> jax.Array:

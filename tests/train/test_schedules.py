@@ -95,6 +95,11 @@ def test_step_at_fractions_of_the_run():
     np.testing.assert_allclose(twice, [0.5, 0.05, 0.005], rtol=1e-6)
 
 
+def test_a_drop_that_never_comes():
+    for epochs in (1e9, 1e308):
+        np.testing.assert_allclose(rates("step", [0, 83], step_epochs=epochs), 0.5)
+
+
 @pytest.mark.parametrize("name", ["constant", "plateau"])
 def test_constant_after_the_warm_up(name):
     ours = rates(name, [0, 6, 7, 83], warmup_epochs=1.0)
