@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import os
 import threading
+import zlib
 from collections.abc import Generator
 from typing import NotRequired, Protocol, TypedDict
 
@@ -18,6 +19,8 @@ from alexnet_jax.data.sources.base import InMemory, Reshaped, Source
 PREFETCH_BATCHES = 2
 # Batches in work at once: while the last images of one are decoded, threads are free for the next one.
 BATCHES_AT_ONCE = 2
+
+_CROP = zlib.crc32(b"crop of a file")  # beside a seed below 2^32
 
 
 class Batch(TypedDict):
@@ -93,8 +96,8 @@ class BatchSource:
 
         def load(index: int, row: int) -> tuple[np.ndarray, int]:
             example = self.source[index]
-            # Addressed by seed, step and global row, as the device's keys are.
-            key = np.array([self.seed, (step << 24) | row], np.uint64)
+            # Addressed by seed, name, step and global row, as the device's keys are.
+            key = np.array([self.seed | (_CROP << 32), (step << 24) | row], np.uint64)
             generator = np.random.Generator(np.random.Philox(key=key))
             return decoder(example["image"], generator), example["label"]
 

@@ -152,6 +152,19 @@ def test_random_crops_are_addressed_by_step_and_row():
     assert draws(seed=1) != whole
 
 
+def test_crops_draw_other_numbers_than_the_order_of_the_examples():
+    drawn = []
+
+    def decoder(encoded, generator):
+        drawn.append(generator.bit_generator.random_raw(8).tolist())
+        return np.zeros((4, 4, 3), np.uint8)
+
+    _iterate(_Encoded(), TrainOrder(50, 5, seed=7), decoder=decoder, seed=7)
+    orders = [np.random.Philox(key=[7, epoch]).random_raw(8).tolist() for epoch in range(50)]
+    assert len(drawn) >= 5
+    assert not any(numbers in orders for numbers in drawn)
+
+
 def test_threads_start_on_the_next_batch_while_the_last_image_of_one_is_decoded():
     order, started = TrainOrder(50, 4, seed=0), threading.Event()
     held, awaited = order.indices(0)[-1], order.indices(1)[0]
