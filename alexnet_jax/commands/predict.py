@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
             broken += 1
             print(outcome, file=sys.stderr)
         else:
-            print(_line(name, outcome, as_json=options.json), flush=True)
+            _print(_line(name, outcome, as_json=options.json))
     if not total:
         raise RequestError(f"there are no images in {' '.join(options.images)}.")
     if broken:
@@ -140,3 +140,11 @@ def _line(name: str, predictions: list[Prediction], *, as_json: bool) -> str:
         )
     shown = "  ".join(f"{p.probability:6.2%} {p.label.partition(',')[0]}" for p in predictions)
     return f"{name}  {shown}"
+
+
+def _print(line: str) -> None:
+    """Prints a line; what standard output cannot say of a file's name, which need not be UTF-8, as question marks."""
+    try:
+        print(line, flush=True)
+    except UnicodeEncodeError as error:
+        print(line.encode(error.encoding, "replace").decode(error.encoding), flush=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import jax
 import numpy as np
@@ -78,6 +79,19 @@ def test_a_missing_file_is_told_and_the_rest_go_on(weights, folder, capsys):
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1
     assert f"{folder / 'nowhere.jpg'}: there is no such file." in err
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+def test_a_name_that_is_not_utf8_is_labelled_and_the_rest_go_on(weights, tmp_path, capsys, options):
+    for name in (b"a\xe9.jpg", b"b.jpg"):
+        (tmp_path / os.fsdecode(name)).write_bytes(photos.jpeg(0, 60, 50))
+    assert predict(weights, *options, tmp_path) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    if options:
+        assert json.loads(first)["image"] == str(tmp_path / os.fsdecode(b"a\xe9.jpg"))
+    else:
+        assert first.startswith(f"{tmp_path}/a?.jpg  ")
+    assert f"{tmp_path}/b.jpg" in second
 
 
 def test_a_runs_classes_and_its_look_at_images(tmp_path, folder, capsys):

@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 
 import numpy as np
@@ -188,6 +190,40 @@ class TestFolder:
         source = _open("folder", "eval", tmp_path)
         assert source.paths == ["cow/1.JPEG", "ant/0.png"]
         np.testing.assert_array_equal(source.labels, [2, 0])
+
+    def test_file_names_are_bytes(self, tmp_path):
+        """A name that is not UTF-8 is found by itself and by a list, and is in the fingerprint."""
+        _write_folder(tmp_path)
+        name = os.fsdecode(b"caf\xe9.png")
+        (tmp_path / "train/ant/0.png").rename(tmp_path / "train/ant" / name)
+        source = _open("folder", path=tmp_path)
+        assert source.paths[2] == f"ant/{name}"
+        assert source[2]["label"] == 0
+        alone = source.fingerprint()
+        (tmp_path / "train/ant" / name).rename(tmp_path / "train/ant" / os.fsdecode(b"caf\xe8.png"))
+        assert _open("folder", path=tmp_path).fingerprint() != alone
+
+    def test_a_list_may_have_names_that_are_not_utf8(self, tmp_path):
+        _write_folder(tmp_path)
+        image = tmp_path / "train/ant/0.png"
+        image.rename(image.with_name(os.fsdecode(b"caf\xe9.png")))
+        (tmp_path / "train_list.txt").write_bytes(b"train/ant/caf\xe9.png 0\ncow/1.JPEG 2\n")
+        source = _open("folder", path=tmp_path)
+        assert len(source[0]["image"]) > 0
+        np.testing.assert_array_equal(source.labels, [0, 2])
+
+    def test_a_list_that_cannot_be_read(self, tmp_path, monkeypatch):
+        _write_folder(tmp_path)
+        (tmp_path / "train_list.txt").write_text("cow/1.JPEG 2\n")
+
+        def refused(*arguments, **options):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr("pathlib.Path.read_text", refused)
+        with pytest.raises(
+            RequestError, match=r"train_list\.txt cannot be read \(Permission denied"
+        ):
+            _open("folder", path=tmp_path)
 
     @pytest.mark.parametrize("line", ["cow/1.JPEG 3", "cow/1.JPEG", "cow/1.JPEG x"])
     def test_bad_list_line(self, tmp_path, line):

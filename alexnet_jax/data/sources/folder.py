@@ -9,7 +9,7 @@ import numpy as np
 from alexnet_jax.data.fingerprint import digest
 from alexnet_jax.data.listing import EXTENSIONS, class_folders, images, list_images
 from alexnet_jax.data.sources.base import Example, SourceSettings
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, reading
 
 _log = logging.getLogger(__name__)
 FOLDERS = {"train": "train", "eval": "val"}
@@ -180,8 +180,10 @@ def _too_few(root: Path, labels: list[int], fraction: float, split: str) -> str:
 
 def _read_list(list_file: Path, prefix: str, num_classes: int) -> tuple[list[str], list[int]]:
     """Reads lines "relative/path label"; paths may begin with ``prefix``, the split's folder, which is left off."""
+    with reading(list_file):
+        text = list_file.read_text(errors="surrogateescape")  # names of files are bytes, not UTF-8
     paths, labels = [], []
-    for number, line in enumerate(list_file.read_text().splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         path, _, label = line.rpartition(" ")
