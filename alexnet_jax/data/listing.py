@@ -1,5 +1,6 @@
 """Lists a tree of images, one folder a class, and remembers the list while the tree stays the same."""
 
+import contextlib
 import json
 import os
 import time
@@ -91,9 +92,13 @@ def _are_names(value: Any, num_classes: int) -> bool:
 
 
 def _write(cache: Path, value: dict[str, Any]) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(
-        f"{cache.name}.{os.getpid()}.tmp"
-    )  # each process of a run writes it
-    temporary.write_text(json.dumps(value))
-    os.replace(temporary, cache)
+    # Each process of a run writes it.
+    temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
+    # Where it cannot be kept (a full disk, one that is read-only), the next start lists the tree again.
+    with contextlib.suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(json.dumps(value))
+            os.replace(temporary, cache)
+        except OSError:
+            temporary.unlink(missing_ok=True)

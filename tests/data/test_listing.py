@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -105,6 +106,20 @@ def test_a_damaged_cache_is_written_anew(tree, tmp_path, monkeypatch, damage):
     cache.write_text(damage(whole))
     assert _scans(tree, cache, monkeypatch) == (expected, 1)
     assert cache.read_text() == whole
+
+
+def test_a_run_does_without_a_cache_that_cannot_be_kept(tree, tmp_path, monkeypatch):
+    expected = listing.list_images(tree, NAMES, None)
+    (tmp_path / "file").touch()
+    assert listing.list_images(tree, NAMES, tmp_path / "file" / "listing.json") == expected
+
+    def full(path, text):
+        path.write_bytes(text[:10].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert listing.list_images(tree, NAMES, tmp_path / "run" / "listing.json") == expected
+    assert list((tmp_path / "run").iterdir()) == []  # nor is a part of it left behind
 
 
 def test_memory_does_not_grow_with_the_folder(tmp_path):
