@@ -27,7 +27,12 @@ class Format:
 
 
 FORMATS = (
-    Format("PyTorch (zip)", begins=lambda head: head.startswith(b"PK"), read=torch_file.read_zip),
+    Format(
+        "PyTorch (zip)",
+        # "PK" alone is also how the length of a .safetensors header can begin.
+        begins=lambda head: head.startswith(b"PK\x03\x04"),
+        read=torch_file.read_zip,
+    ),
     Format(
         "PyTorch (before 1.6)",
         begins=lambda head: torch_file.LEGACY_BEGINNING in head,

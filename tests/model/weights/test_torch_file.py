@@ -205,6 +205,19 @@ def test_a_file_cut_short_is_refused(name, fraction, tmp_path):
         files.read(tmp_path / name)
 
 
+def test_a_safetensors_header_as_long_as_a_zip_begins(tmp_path):
+    """A header of 0x4B50 bytes: the file begins with "PK" and is no archive."""
+    content = (GOLDEN / "small.safetensors").read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = content[8:end].ljust(0x4B50)
+    file = tmp_path / "small.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
+    assert file.read_bytes().startswith(b"PK")
+    stored = files.read(file)
+    assert stored.arrays.keys() == expected().keys()
+    np.testing.assert_array_equal(stored.arrays["plain"].read(), expected()["plain"])
+
+
 def test_a_flipped_bit_in_the_numbers_of_an_archive_is_found(tmp_path):
     content = bytearray((GOLDEN / "zip.pth").read_bytes())
     content[content.index(uniform("plain", (2, 3, 2, 2)).tobytes()) + 5] ^= 1
