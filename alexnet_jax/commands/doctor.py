@@ -69,7 +69,7 @@ def _refuse_unwritable(file: Path) -> None:
 
 
 def _print(report: Report) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
     console.print(", ".join(f"{name} {version}" for name, version in report.versions.items()))
     for platform, found in report.platforms.items():
         console.print(

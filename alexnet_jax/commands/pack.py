@@ -125,7 +125,7 @@ def _open(options: argparse.Namespace) -> dict[str, Source]:
 
 
 def _pack(request: Request, out: Path) -> dict:
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     bar = Progress(
         TextColumn("packing"),
         BarColumn(),

@@ -45,4 +45,4 @@ def _print_table(summary: Summary) -> None:
         table.add_row(layer.name, shape, f"{layer.parameters:,}", f"{layer.macs:,}")
     table.add_section()
     table.add_row("total", "", f"{summary.parameters:,}", f"{summary.macs:,}")
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)

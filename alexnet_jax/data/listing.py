@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from alexnet_jax.data.fingerprint import digest
 
@@ -60,15 +60,19 @@ def images(folder: Path) -> Iterator[str]:
 
 
 def _scan(root: Path, class_names: tuple[str, ...]) -> list[list[str]]:
-    console = Console(stderr=True)
-    shown = track(
-        class_names,
-        description=f"listing {root}",
+    console = Console(stderr=True, emoji=False)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),  # a path as it is, with its : and [
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-    return [sorted(images(root / name)) for name in shown]
+    with bar:
+        shown = bar.track(class_names, description=f"listing {root}")
+        return [sorted(images(root / name)) for name in shown]
 
 
 def _read(cache: Path, signature: str, num_classes: int) -> list[list[str]] | None:

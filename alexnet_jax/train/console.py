@@ -15,7 +15,7 @@ class RunConsole:
     """Prints to standard output; ``with`` shows the bar, if there is a terminal to show it on."""
 
     def __init__(self, total_steps: int, start_step: int, *, quiet: bool = False):
-        self._console = Console(highlight=False, soft_wrap=True, quiet=quiet)
+        self._console = Console(highlight=False, emoji=False, soft_wrap=True, quiet=quiet)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]:.1f}"),
             BarColumn(),
@@ -87,7 +87,7 @@ def print_results(
             table.add_row(name.replace("_per_second", "/s"), text, *theirs)
     if published["source"]:
         table.caption = f"published: {published['source']}"
-    Console(highlight=False).print(table, markup=False)
+    Console(highlight=False, emoji=False).print(table, markup=False)
 
 
 def eval_line(step: int, averages: Averages) -> str:

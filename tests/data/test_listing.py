@@ -1,4 +1,6 @@
 import errno
+import functools
+import io
 import json
 import os
 import subprocess
@@ -6,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import alexnet_jax
 from alexnet_jax.data import listing
@@ -120,6 +123,15 @@ def test_a_run_does_without_a_cache_that_cannot_be_kept(tree, tmp_path, monkeypa
     monkeypatch.setattr(Path, "write_text", full)
     assert listing.list_images(tree, NAMES, tmp_path / "run" / "listing.json") == expected
     assert list((tmp_path / "run").iterdir()) == []  # nor is a part of it left behind
+
+
+def test_a_terminal_is_told_the_path_as_it_is(tree, monkeypatch):
+    text = io.StringIO()
+    console = functools.partial(Console, file=text, force_terminal=True, width=300)
+    monkeypatch.setattr(listing, "Console", console)
+    root = tree.rename(tree.with_name("a:cat:[b]"))
+    listing.list_images(root, NAMES, None)
+    assert f"listing {root}" in text.getvalue()
 
 
 def test_memory_does_not_grow_with_the_folder(tmp_path):
