@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Evaluates the newest checkpoint of a run, and trains nothing: bash scripts/evaluate.sh CONFIG DATA WORKDIR [--config.KEY=VALUE ...]
 set -euo pipefail
+. "$(dirname "$0")/usage.sh"
+need 3 "CONFIG DATA WORKDIR" "$@"
 cd "$(dirname "$0")/.."
 "${PYTHON:-python}" -m alexnet_jax.main --mode eval --config "$1" --config.data.path="$2" --workdir "$3" "${@:4}"

@@ -51,6 +51,34 @@ def test_script_becomes_a_command_the_trainer_takes(arguments, expected):
     assert options.mode == ("eval" if script == "evaluate.sh" else "train")
 
 
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [
+        ("train_1device.sh", "CONFIG DATA"),
+        ("train_1device_mixed.sh", "CONFIG DATA"),
+        ("train_8devices.sh", "CONFIG DATA"),
+        ("train_8devices_mixed.sh", "CONFIG DATA"),
+        ("performance.sh", "CONFIG"),
+        ("evaluate.sh", "CONFIG DATA WORKDIR"),
+    ],
+)
+def test_a_script_without_its_arguments_tells_its_usage(script, names):
+    needed = names.split()
+    for given in range(len(needed)):
+        run = subprocess.run(
+            ["bash", f"scripts/{script}", *needed[:given]],
+            cwd=ROOT,
+            env=os.environ | {"PYTHON": "echo"},
+            capture_output=True,
+            text=True,
+        )
+        assert (run.returncode, run.stdout) == (2, "")
+        assert run.stderr == (
+            f"usage: bash scripts/{script} {names} [--config.KEY=VALUE ...]; "
+            f"got {given} of {len(needed)} arguments\n"
+        )
+
+
 STAND_IN = """#!/usr/bin/env bash
 # A Python that makes environments of itself and says what else it is asked to do.
 case "$*" in
