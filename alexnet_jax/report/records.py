@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, reading
 from alexnet_jax.train.run_card import RUN_CARD_FILE
 from alexnet_jax.train.writers import CONFIG_FILE, METRICS_FILE, read_object
 
@@ -74,10 +74,15 @@ def read_runs(workdirs: Sequence[Path]) -> list[Run]:
 
 
 def read_records(path: Path) -> tuple[list[Record], list[int]]:
-    """Returns the records of a ``metrics.jsonl`` and the numbers of its damaged lines; nothing where there is none."""
-    if not path.exists():
-        return [], []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    """Returns the records of a ``metrics.jsonl`` and the numbers of its damaged lines; nothing where there is none.
+
+    Raises:
+      RequestError: If it cannot be read.
+    """
+    with reading(path):
+        if not path.exists():
+            return [], []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     records, damaged = [], []
     for number, line in enumerate(lines, 1):
         record = _parse(line)

@@ -216,9 +216,13 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """Returns the records of a run's ``metrics.jsonl``, in order.
 
     Lines that are no records, as the last one of a killed run can be, are left out, with a warning of how many.
+
+    Raises:
+      RequestError: If the file cannot be read.
     """
     path = workdir / METRICS_FILE
-    lines = path.read_text(errors="replace").splitlines()
+    with reading(path):
+        lines = path.read_text(errors="replace").splitlines()
     records = [record for line in lines if (record := _parse(line)) is not None]
     if len(records) < len(lines):
         _log.warning("%s: %d lines are no records", path, len(lines) - len(records))

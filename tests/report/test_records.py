@@ -5,6 +5,8 @@ import pytest
 from alexnet_jax import __main__
 from alexnet_jax.errors import RequestError
 from alexnet_jax.report.records import read_records, read_run, read_runs
+from alexnet_jax.train import rollback
+from alexnet_jax.train.writers import read_metrics
 
 GOOD = '{"step": 1, "epoch": 0.5, "split": "train", "loss": 2.0}\n'
 
@@ -32,6 +34,22 @@ def test_damaged_lines_are_counted_and_named(tmp_path, line):
     records, damaged = read_records(tmp_path / "metrics.jsonl")
     assert len(records) == 2
     assert damaged == [2]
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.mkdir()
+    readers = (
+        lambda: read_records(path),
+        lambda: read_metrics(tmp_path),
+        lambda: rollback.count(tmp_path, 0),
+    )
+    for read in readers:
+        with pytest.raises(RequestError) as raised:
+            read()
+        assert str(raised.value) == (
+            f"{path} cannot be read (Is a directory); make it readable, or name another."
+        )
 
 
 def test_no_number_is_no_point(tmp_path):
