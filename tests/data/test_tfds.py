@@ -168,6 +168,33 @@ def test_a_missing_data_set_says_how_to_prepare_it(tmp_path):
         _open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dataset_info.json", b"{"),
+        ("dataset_info.json", b"{}"),
+        ("dataset_info.json", b"\xff\xfe"),
+        ("features.json", None),
+        ("features.json", b"{"),
+        ("features.json", b'{"type": "x"}'),
+        ("features.json", b"5"),
+    ],
+)
+def test_a_damaged_copy_says_how_to_prepare_it_anew(tmp_path, name, content):
+    directory = write_dataset(tmp_path, EXAMPLES)
+    (directory / name).unlink()
+    if content is not None:
+        (directory / name).write_bytes(content)
+    for opened in (tfds.open_split, tfds.open_for_packing):
+        with pytest.raises(RequestError) as caught:
+            opened(source_settings(directory), "train")
+        text = str(caught.value)
+        assert text.startswith(f"{directory} is damaged: TFDS cannot read its metadata (")
+        assert text.endswith(
+            "prepare it anew: bash scripts/prepare_tfds.sh NAME ARCHIVES DIRECTORY"
+        )
+
+
 def test_several_configurations_must_be_told_apart(tmp_path):
     for name in ("photos/one", "photos/two"):
         (tmp_path / name / "1.0.0").mkdir(parents=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf.json_format import ParseError
 from google.protobuf.message import DecodeError
 
 from alexnet_jax.data.decode import UNREADABLE, open_image
@@ -30,6 +31,8 @@ EVAL_SPLITS = ("validation", "test")
 # Up to this, the images of both splits, where all are of one size, are decoded once at the start: CIFAR-10 has 184 MB.
 IN_MEMORY_BYTES = 2**30
 PREPARE = "bash scripts/prepare_tfds.sh"
+# What TFDS raises for metadata that are missing, cut short, or of another kind than it expects.
+_DAMAGED = (*(ParseError, ValueError, LookupError, TypeError, AttributeError, OSError),)
 
 
 class TfdsSource:
@@ -160,9 +163,7 @@ class _Deserialized:
 
 def _open_builder(settings: SourceSettings, split: str) -> tuple[Any, str]:
     """Returns TFDS's builder of the prepared data set and the name of the split in it."""
-    import tensorflow_datasets
-
-    builder = tensorflow_datasets.builder_from_directory(_find(settings))
+    builder = _builder(_find(settings))
     _keys(builder.info)
     wanted = _split_name(builder.info, settings, split)
     if not _num_examples(builder.info, wanted):
@@ -174,6 +175,23 @@ def _open_builder(settings: SourceSettings, split: str) -> tuple[Any, str]:
             f"{there}; name one of them, or examples of them in TFDS's notation, such as 'train[:90%]' or 'train+test'."
         )
     return builder, wanted
+
+
+def _builder(directory: Path) -> Any:
+    """Returns TFDS's builder of the data set prepared in ``directory``.
+
+    Raises:
+      RequestError: If TFDS makes nothing of its metadata.
+    """
+    import tensorflow_datasets
+
+    try:
+        return tensorflow_datasets.builder_from_directory(directory)
+    except _DAMAGED as error:
+        raise RequestError(
+            f"{directory} is damaged: TFDS cannot read its metadata ({type(error).__name__}: {error}); copy it again, "
+            f"or delete it and prepare it anew: {PREPARE} NAME ARCHIVES DIRECTORY"
+        ) from error
 
 
 def _split_name(info: Any, settings: SourceSettings, split: str) -> str:
