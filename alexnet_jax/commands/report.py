@@ -71,7 +71,7 @@ def write(workdirs: Sequence[Path], out: Path, *, evaluate: bool) -> list[str]:
     examinations = [examine(run, device, evaluate=evaluate) for run in runs]
     page = render(runs, examinations)
     with writing(out):
-        out.write_text(page, encoding="utf-8")
+        out.write_text(page, encoding="utf-8", errors="replace")  # a file's name may be other bytes
     return [
         eval_line(seen.step, seen.predictions.averages())
         for seen in examinations

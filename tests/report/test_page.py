@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 from alexnet_jax import __main__, main
 from alexnet_jax.commands import report
 from alexnet_jax.errors import RequestError
-from alexnet_jax.report import examination, mistakes
+from alexnet_jax.report import examination, mistakes, page
 from alexnet_jax.train.predictions import Predictions
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +94,14 @@ def bare(workdir, tmp_path):
 def _page_of(path) -> str:
     report.write([path], path / "report.html", evaluate=True)
     return (path / "report.html").read_text()
+
+
+def test_a_file_s_name_that_is_not_utf_8_is_shown_with_a_replacement(
+    workdir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(page, "render", lambda runs, seen: os.fsdecode(b"caf\xe9.png"))
+    report.write([workdir], tmp_path / "page.html", evaluate=False)
+    assert (tmp_path / "page.html").read_text("utf-8") == "caf?.png"
 
 
 def test_without_checkpoint_and_with_damaged_lines(bare):
