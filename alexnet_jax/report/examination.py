@@ -69,9 +69,7 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
     """
     missing: list[str] = []
     try:
-        config = _on_one_device(
-            configuration.from_json(run.settings, run.workdir / CONFIG_FILE), run
-        )
+        config = _on_one_device(_settings(run), run)
         sources = _open(config, missing)
         built = experiment.build(config, sources or _made_up(config), [device])
     except RequestError as error:
@@ -107,6 +105,20 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
         broken=built.broken["eval"].found(),
         device=device.device_kind,
     )
+
+
+def _settings(run: Run) -> ConfigDict:
+    """Returns the run's configuration.
+
+    Raises:
+      RequestError: If it is none that a run can have; the file is then not what the run wrote.
+    """
+    path = run.workdir / CONFIG_FILE
+    config = configuration.from_json(run.settings, path)
+    if faults := configuration.validate(config):
+        texts = " ".join(fault.text for fault in faults)
+        raise RequestError(f"{path} is damaged: {texts} Restore it, or run again.")
+    return config
 
 
 def _on_one_device(config: ConfigDict, run: Run) -> ConfigDict:

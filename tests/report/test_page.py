@@ -4,14 +4,17 @@ import re
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from alexnet_jax import __main__, main
 from alexnet_jax.commands import report
+from alexnet_jax.config import default_config
 from alexnet_jax.errors import RequestError
 from alexnet_jax.report import examination, mistakes, page
+from alexnet_jax.report.records import read_run
 from alexnet_jax.train.predictions import Predictions
 
 ROOT = Path(__file__).parents[2]
@@ -215,3 +218,19 @@ def test_a_setting_of_another_type_is_named(bare):
     (bare / "config.json").write_text(json.dumps(settings))
     page = _page_of(bare)
     assert "config.json is damaged: optimizer.momentum is [0.9], not a number; restore it" in page
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [
+        ("seed", None, "seed=None is not possible; the default is 0."),
+        ("batch_size", 0, "batch_size=0 is not possible; use at least 1."),
+    ],
+)
+def test_a_setting_that_no_run_can_have_is_named(tmp_path, key, value, fault):
+    settings = json.loads(default_config().to_json())
+    (tmp_path / "config.json").write_text(json.dumps(settings | {key: value}))
+    seen = examination.examine(read_run(tmp_path), jax.devices()[0])
+    assert seen.missing == (
+        f"The network could not be built again: {tmp_path}/config.json is damaged: {fault} Restore it, or run again.",
+    )
