@@ -28,9 +28,12 @@ for ((id = 0; id < count; id++)); do
   processes+=($!)
 done
 
-for ((ended = 0; ended < count; ended++)); do
-  wait -n "${processes[@]}"
+for ((left = count; left > 0; left--)); do
+  wait -n -p ended "${processes[@]}"
   status=$?
+  for place in "${!processes[@]}"; do
+    [ "${processes[place]}" = "${ended:-}" ] && unset "processes[place]"
+  done
   if [ "$stopped" = 1 ] || [ "$status" = 143 ] || [ "$status" = 130 ]; then
     wait "${processes[@]}" # told to stop, they save and end together; another signal would cut that short
     exit $?
