@@ -33,7 +33,11 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
 
 
 class StopRequest:
-    """Watches for signals inside ``with``; all processes of a job learn of a signal to any of them at the same step."""
+    """Watches for signals inside ``with``; all processes of a job learn of a signal to any of them at the same step.
+
+    A thread takes them: Python's own handlers wait for the main thread, which can be in a call of the device for
+    minutes, or for ever where another process does not answer.
+    """
 
     def __init__(self) -> None:
         self._number, self._at = 0, 0.0
@@ -42,12 +46,21 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # Python allows it there only
-            self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            reading, self._writing = os.pipe()
+            os.set_blocking(self._writing, False)
+            self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+            self._before = {number: signal.signal(number, _leave) for number in SIGNALS}
+            threading.Thread(
+                target=self._watch, args=(reading,), name="signals", daemon=True
+            ).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        if self._before:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.set_wakeup_fd(self._wakeup)
+            os.close(self._writing)  # which ends the thread
 
     def poll(self) -> int:
         """Returns the signal to stop for, 0 for none. Every process calls it once a step.
@@ -58,8 +71,13 @@ class StopRequest:
             return self._number
         return self._agreement.exchange(self._number)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def _watch(self, reading: int) -> None:
+        while numbers := os.read(reading, 1):
+            if numbers[0] in SIGNALS:
+                self._receive(numbers[0])
+        os.close(reading)
+
+    def _receive(self, number: int) -> None:
         if self._number not in (0, number) and time.monotonic() - self._at < SAME_SECONDS:
             return
         if self._number:
@@ -70,6 +88,10 @@ class StopRequest:
         name = signal.Signals(number).name
         text = f"{name}: finishes the step, saves and ends; a second signal ends at once\n"
         os.write(2, text.encode())  # print may be in the middle of a line
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Does nothing: the thread has it; a handler of Python's is what writes to the thread."""
 
 
 class _Agreement:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -36,9 +37,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, **variables, "PYTHONUNBUFFERED": "1"}
 
 
-def start(workdir: Path, *more: str) -> subprocess.Popen[str]:
+def start(workdir: Path, *more: str, file_bytes: int | None = None) -> subprocess.Popen[str]:
+    """Starts a run; ``file_bytes`` is the size at which writing a file fails, as where a quota is used up."""
+    limit = () if file_bytes is None else ("prlimit", f"--fsize={file_bytes}")
     process = subprocess.Popen(
-        command(workdir, *more),
+        [*limit, *command(workdir, *more)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -46,6 +49,21 @@ def start(workdir: Path, *more: str) -> subprocess.Popen[str]:
     )
     _started.append(process)
     return process
+
+
+def job_settings(count: int) -> list[list[str]]:
+    """Returns what each process of a job on this machine is told besides."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    return [
+        [
+            f"--config.distributed.coordinator={address}",
+            f"--config.distributed.num_processes={count}",
+            f"--config.distributed.process_id={number}",
+        ]
+        for number in range(count)
+    ]
 
 
 def end_all() -> None:

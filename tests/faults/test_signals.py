@@ -1,7 +1,6 @@
 """SIGTERM and SIGINT at random moments, to runs of one process and of two."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ import time
 import pytest
 
 from alexnet_jax.train import checkpoint
+from alexnet_jax.train.stopping import SIGNALS, StopRequest
 from tests.faults import harness
 from tests.train.runs import assert_same_bits, saved_arrays
 
@@ -73,23 +73,46 @@ def test_a_second_signal_ends_at_once_and_harms_no_checkpoint(tmp_path):
     assert at_once == wanted
 
 
+def test_a_second_signal_ends_a_run_that_waits_for_the_device():
+    """Stands for it: a call that returns to Python in an hour, and lets other threads run."""
+    code = (
+        "import hashlib; from alexnet_jax.train.stopping import StopRequest\n"
+        "with StopRequest():\n"
+        "    print('waits', flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=harness.environment(),
+    )
+    try:
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(signal.SIGTERM)
+        assert "a second signal ends at once" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_signals_are_handled_as_before_afterwards():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with StopRequest() as stop:
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+        assert stop.poll() == 0
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 def test_two_processes_agree_on_the_step(tmp_path):
     for time_of in range(harness.count(1, 10)):
         draw = harness.draw(f"two {time_of}")
         workdir = tmp_path / str(time_of)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        processes = [
-            harness.start(
-                workdir,
-                LONG,
-                f"--config.distributed.coordinator={address}",
-                "--config.distributed.num_processes=2",
-                f"--config.distributed.process_id={number}",
-            )
-            for number in range(2)
-        ]
+        processes = [harness.start(workdir, LONG, *told) for told in harness.job_settings(2)]
         harness.wait_until(harness.has_reached(workdir, draw.randint(2, 20)), *processes)
         time.sleep(draw.uniform(0, 0.3))
         victim = draw.randrange(2)  # one alone is told
