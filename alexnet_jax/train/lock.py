@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -51,7 +51,9 @@ def hold(workdir: Path) -> Iterator[str]:
             f"--workdir {workdir} cannot be written to ({error.strerror}); choose another, or mend it."
         ) from error
     done = threading.Event()
-    renewal = threading.Thread(target=_renew, args=(file, done), name="lock", daemon=True)
+    renewal = threading.Thread(
+        target=_renew, args=(workdir, file, me, done), name="lock", daemon=True
+    )
     renewal.start()
     try:
         yield f"took over {workdir} from {_name(before)}, which is dead" if before else ""
@@ -60,7 +62,8 @@ def hold(workdir: Path) -> Iterator[str]:
         renewal.join()
         # On a disk that has become read-only the file stays; the lock on it ends with the process.
         with contextlib.suppress(OSError):
-            path.unlink()
+            if _holder(file) == me:
+                path.unlink()
         os.close(file)
         if made:
             with contextlib.suppress(OSError):  # not empty: the run has begun
@@ -174,10 +177,24 @@ def _age(path: Path, file: int) -> float:
     return now - os.fstat(file).st_mtime
 
 
-def _renew(file: int, done: threading.Event) -> None:
+def _renew(workdir: Path, file: int, me: dict[str, Any], done: threading.Event) -> None:
     while not done.wait(RENEW_SECONDS):
         with contextlib.suppress(OSError):  # a full or read-only disk; the lock itself stays
-            os.utime(file)
+            holder = _holder(file)
+            if holder == me:
+                os.utime(file)
+            elif holder:  # empty: another one is writing its name
+                _end_as_taken_over(workdir, holder)
+
+
+def _end_as_taken_over(workdir: Path, holder: dict[str, Any]) -> NoReturn:
+    """Ends a run that was silent for so long that another host has taken its workdir: two would spoil it."""
+    text = (
+        f"{workdir} was taken over by {_name(holder)}, as this run gave no sign of life for {STALE_SECONDS} seconds; "
+        "it ends, and its checkpoints remain.\n"
+    )
+    os.write(2, text.encode())
+    os._exit(1)
 
 
 def _name(holder: dict[str, Any]) -> str:

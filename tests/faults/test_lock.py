@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -62,9 +61,7 @@ def test_a_job_takes_its_own_lock_over_whatever_host_its_other_processes_are_on(
     dead = subprocess.Popen(["true"])
     dead.wait()
     _write(tmp_path, platform.node(), dead.pid, age_seconds=-600)  # young, however long JAX needs
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    jobs = harness.job_settings(2)
     elsewhere = (
         "import platform, runpy; platform.node = lambda: 'elsewhere'; "
         "runpy.run_module('alexnet_jax.main', run_name='__main__')"
@@ -72,12 +69,7 @@ def test_a_job_takes_its_own_lock_over_whatever_host_its_other_processes_are_on(
     with contextlib.ExitStack() as stack:
         processes = []
         for number, program in enumerate((["-m", "alexnet_jax.main"], ["-c", elsewhere])):
-            job = [
-                f"--config.distributed.coordinator={address}",
-                "--config.distributed.num_processes=2",
-                f"--config.distributed.process_id={number}",
-            ]
-            arguments = harness.command(tmp_path, "--config.num_epochs=1", *job)[3:]
+            arguments = harness.command(tmp_path, "--config.num_epochs=1", *jobs[number])[3:]
             process = subprocess.Popen(
                 [sys.executable, *program, *arguments],
                 stdout=subprocess.PIPE,
@@ -103,6 +95,39 @@ def test_a_lock_is_renewed_and_removed(tmp_path, monkeypatch):
         while path.stat().st_mtime == 0:
             assert time.monotonic() < deadline
     assert not path.exists()
+
+
+def test_a_run_whose_lock_was_taken_over_ends_and_leaves_it(tmp_path):
+    """As one that another host took for dead, where the file system's locks do not reach."""
+    code = (
+        "import sys, time; from pathlib import Path; from alexnet_jax.train import lock\n"
+        "lock.RENEW_SECONDS = 0.05\n"
+        "with lock.hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(100)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=harness.environment(),
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        path = _write(tmp_path, "elsewhere", 7, age_seconds=5)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert (
+        f"{tmp_path} was taken over by process 7 on elsewhere, as this run gave no sign" in errors
+    )
+    assert time.time() - path.stat().st_mtime > 5  # it was not renewed
+
+
+def test_another_runs_lock_is_not_removed(tmp_path):
+    with lock.hold(tmp_path):
+        path = _write(tmp_path, "elsewhere", 7)
+    assert path.exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "x"}'])
