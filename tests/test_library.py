@@ -21,6 +21,7 @@ from alexnet_jax.errors import RequestError
 from alexnet_jax.model import functional
 from alexnet_jax.train import checkpoint, starting_weights
 from alexnet_jax.train import state as train_state
+from alexnet_jax.train.checkpoint_writer import Checkpoints
 
 ROOT = Path(alexnet_jax.__file__).parents[1]
 CLASSES = 7
@@ -46,7 +47,7 @@ def workdir(model, tmp_path_factory):
     _, params, model_state = functional.split(model)
     state = train_state.create(params, model_state, optax.sgd(0.1, 0.9), ema=True)
     identity = checkpoint.Identity("cifar32", CLASSES, 40, {})
-    checkpoints = checkpoint.Checkpoints(path, identity, keep=2, keep_best=False)
+    checkpoints = Checkpoints(path, identity, keep=2, keep_best=False)
     for step in (3, 8):
         checkpoints.save(step, state, None)
         double = {"params": jax.tree.map(lambda x: 2 * x, params)}
@@ -211,6 +212,9 @@ def test_save_refuses_other_formats(model, tmp_path):
         alexnet_jax.save(model, tmp_path / "model.pth")
     with pytest.raises(RequestError, match="is no directory; make it first"):
         alexnet_jax.save(model, tmp_path / "none" / "model.safetensors")
+    for nameless in ("", ".", "/"):
+        with pytest.raises(RequestError, match=r"use e\.g\. alexnet\.safetensors"):
+            alexnet_jax.save(model, nameless)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "made.safetensors").mkdir()
     with pytest.raises(RequestError, match=r"made\.safetensors is a directory; name a file"):

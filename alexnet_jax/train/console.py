@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from alexnet_jax.train.metrics import Averages, wilson_interval
 
@@ -86,7 +87,7 @@ def print_results(
         if text or any(theirs):
             table.add_row(name.replace("_per_second", "/s"), text, *theirs)
     if published["source"]:
-        table.caption = f"published: {published['source']}"
+        table.caption = Text(f"published: {published['source']}")
     Console(highlight=False, emoji=False).print(table, markup=False)
 
 

@@ -50,11 +50,14 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
 def test_text_is_printed_as_it_is(capsys):
     with RunConsole(10, 0) as console:
         console.say("writes to runs/a:cat:b [red]")
-    published = default_config().published.to_dict() | {"source": "A :cat: paper", "top1": 0.5}
+    published = default_config().published.to_dict() | {
+        "source": "A :cat: paper [red] [/old]",
+        "top1": 0.5,
+    }
     print_results(RESULTS, None, published)
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "writes to runs/a:cat:b [red]"
-    assert "published: A :cat: paper" in lines
+    assert "published: A :cat: paper [red] [/old]" in lines
 
 
 RESULTS = Averages(loss=0.1, top1=0.5, top5=0.875, num_examples=10000)

@@ -40,9 +40,10 @@ def write(model: AlexNet, path: Path, metadata: Mapping[str, str] | None = None)
       RequestError: If the path names another format, or cannot be written.
     """
     if path.suffix != safetensors_file.SUFFIX:
+        example = path.with_suffix(safetensors_file.SUFFIX) if path.name else "alexnet.safetensors"
         raise RequestError(
             f"{path}: weights are written to {safetensors_file.SUFFIX} files only, which PyTorch, MindSpore and "
-            f"others read; use e.g. {path.with_suffix(safetensors_file.SUFFIX)}."
+            f"others read; use e.g. {example}."
         )
     said = {
         **(metadata or {}),
