@@ -308,7 +308,7 @@ def build(
             plateau=plateau,
         )
     on_device = is_resident(config.data.resident, sources, devices)
-    steps_per_dispatch = parts.steps_per_dispatch(config, own_device(devices), resident=on_device)
+    agenda = parts.agenda(config, train_order.steps_per_epoch)
     objective = Objective(
         model=model,
         transform=parts.build_transform(config, sources),
@@ -356,8 +356,10 @@ def build(
         eval_step=strategy.eval_step(
             make_eval_step(objective, parts.eval_logits(config, objective)), state
         ),
-        steps_per_dispatch=steps_per_dispatch,
-        agenda=parts.agenda(config, train_order.steps_per_epoch),
+        steps_per_dispatch=parts.steps_per_dispatch(
+            config, own_device(devices), agenda, resident=on_device
+        ),
+        agenda=agenda,
         plateau=plateau,
         identity=Identity(
             variant=config.model.variant,

@@ -129,14 +129,18 @@ def agenda(config: ConfigDict, steps_per_epoch: int) -> Agenda:
     )
 
 
-def steps_per_dispatch(config: ConfigDict, device: jax.Device, *, resident: bool) -> int:
+def steps_per_dispatch(
+    config: ConfigDict, device: jax.Device, agenda: Agenda, *, resident: bool
+) -> int:
     """Returns the most steps of a dispatch: one where batches come from the host, whatever is asked for.
 
-    By itself one on a CPU too, where a step can take seconds and XLA compiles convolutions in a loop badly.
+    By itself one on a CPU too, where a step can take seconds and XLA compiles convolutions in a loop badly. Not more
+    than lie between two training records, as nothing falls due inside a dispatch, and room is made for all of them.
     """
     if not resident:
         return 1
-    return config.steps_per_dispatch or (1 if is_cpu(device) else AUTOMATIC_STEPS)
+    wanted = config.steps_per_dispatch or (1 if is_cpu(device) else AUTOMATIC_STEPS)
+    return min(wanted, agenda.log_every_steps, agenda.total_steps)
 
 
 def loss_scaling(config: ConfigDict, precision: str) -> LossScaling | None:

@@ -88,13 +88,26 @@ def test_from_the_host_each_step_is_a_dispatch():
 
 
 def test_several_steps_by_default_on_an_accelerator_only(monkeypatch):
-    config, device = _config(), jax.devices("cpu")[0]
-    assert parts.steps_per_dispatch(config, device, resident=True) == 1
+    config, device = _config(log_every_steps=100), jax.devices("cpu")[0]
+    agenda = parts.agenda(config, 1000)
+
+    def most(resident: bool = True) -> int:
+        return parts.steps_per_dispatch(config, device, agenda, resident=resident)
+
+    assert most() == 1
     monkeypatch.setattr(parts, "is_cpu", lambda device: False)
-    assert parts.steps_per_dispatch(config, device, resident=True) == dispatch.AUTOMATIC_STEPS
-    assert parts.steps_per_dispatch(config, device, resident=False) == 1
+    assert most() == dispatch.AUTOMATIC_STEPS
+    assert most(resident=False) == 1
     config.steps_per_dispatch = 5
-    assert parts.steps_per_dispatch(config, device, resident=True) == 5
+    assert most() == 5
+
+
+def test_there_is_no_room_for_more_steps_than_a_dispatch_can_have():
+    config = _config(log_every_steps=7, steps_per_dispatch=2**31 - 1)
+    assert _build(config).steps_per_dispatch == 7
+    config.log_every_steps, config.num_epochs = 1000, 1
+    run = _build(config)
+    assert run.steps_per_dispatch == run.total_steps
 
 
 def test_impossible_requests_are_explained():
