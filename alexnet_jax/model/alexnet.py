@@ -1,5 +1,6 @@
 """AlexNet: one Flax NNX module for every variant."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,7 +95,7 @@ class AlexNet(nnx.Module):
         if not flatten:
             return activations
         last_map = [x for x in activations.values() if x.ndim == 4][-1]
-        flat = last_map.transpose(0, 3, 1, 2).reshape(last_map.shape[0], -1)
+        flat = last_map.transpose(0, 3, 1, 2).reshape(len(last_map), math.prod(last_map.shape[1:]))
         place = list(activations).index(self.variant.dense_names[0])
         items = list(activations.items())
         return dict([*items[:place], ("flatten", flat), *items[place:]])
@@ -127,7 +128,7 @@ class AlexNet(nnx.Module):
         if variant.average_pool is not None:
             x = layers.adaptive_average_pool(x, variant.average_pool)
             yield "avgpool", x
-        x = x.reshape(x.shape[0], -1)
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))  # -1 would not do for no images
 
         *hidden_names, classifier_name = variant.dense_names
         for name in hidden_names:

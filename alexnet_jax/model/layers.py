@@ -61,7 +61,7 @@ def convolution(
     )
     if math.prod(size) < math.prod(window):
         weights = _kernel_at_every_pixel(kernel, size, padding)
-        rows = x.reshape(batch, -1)
+        rows = x.reshape(batch, math.prod(x.shape[1:]))
     else:
         padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
         patches = [

@@ -158,3 +158,9 @@ def test_images_of_another_size_are_refused_where_the_map_would_be_another():
     assert model(_images(33, 1)).shape == model(_images(32, 1)).shape  # a map of the same size
     averaged = _model("torchvision")
     assert jax.eval_shape(averaged, _images(averaged.image_size + 32, 1)).shape == (1, 7)
+
+
+def test_no_images_have_no_logits():
+    model = alexnet_jax.create("cifar32", num_classes=10)
+    assert model(jnp.zeros((0, 32, 32, 3))).shape == (0, 10)
+    assert model.features(jnp.zeros((0, 32, 32, 3)), flatten=True)["fc6"].shape[0] == 0
