@@ -114,7 +114,7 @@ def exit_together(function: Callable[[], int]) -> int:
         if not jax.distributed.is_initialized():
             raise
         traceback.print_exc()
-        _give_up(
+        give_up(
             f"process {jax.process_index()} of {jax.process_count()} ends: this or another one failed."
         )
 
@@ -159,7 +159,7 @@ def _initialize(
 def _exit_instead_of_aborting() -> None:
     """Ends with status 1 where JAX's runtime would abort because another process is dead."""
     handler_type = ctypes.CFUNCTYPE(None, ctypes.c_int)
-    handler = handler_type(lambda _: _give_up("another process of the job is dead."))
+    handler = handler_type(lambda _: give_up("another process of the job is dead."))
     _KEPT.append(handler)  # the C library keeps only its address
     libc = ctypes.CDLL(None)
     libc.signal.argtypes = [ctypes.c_int, handler_type]
@@ -170,6 +170,7 @@ def _exit_instead_of_aborting() -> None:
 _KEPT: list[object] = []
 
 
-def _give_up(reason: str) -> NoReturn:
+def give_up(reason: str) -> NoReturn:
+    """Ends this process of a job at once, with status 1, which ends the others."""
     print(reason, file=sys.stderr, flush=True)
     os._exit(1)

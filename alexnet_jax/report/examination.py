@@ -79,12 +79,15 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
     if first is None:
         missing.append(f"The run began with the weights of {config.init_weights}, not its own.")
     try:
-        step = checkpoint.latest_step(run.workdir)
-        if step is None:
+        newest = checkpoint.read_newest(
+            run.workdir,
+            lambda step: (step, checkpoint.restore(run.workdir, built.identity, state, step)),
+        )
+        if newest is None:
             raise RequestError(
                 "There is no checkpoint (yet): no filters at the end, nothing to evaluate."
             )
-        state = checkpoint.restore(run.workdir, built.identity, state, step)
+        step, state = newest
     except RequestError as error:
         return Examination(first_filters=first, missing=(*missing, str(error)))
     seen = Examination(step, first, first_filters(state), missing=tuple(missing))

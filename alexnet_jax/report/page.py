@@ -1,6 +1,7 @@
 """Puts a report together: everything that ``page.html`` shows, as plain values."""
 
 import importlib.resources
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def _result(number: int, run: Run) -> dict[str, Any]:
         "top1": percent(final["top1"]) if final else "",
         "interval": interval,
         "top5": percent(final["top5"]) if final else "",
-        "loss": f"{final['loss']:.4f}" if final else "",
+        "loss": f"{math.nan if final['loss'] is None else final['loss']:.4f}" if final else "",
         "rate": f"{rate or rates[-1]:,.0f}" if rate or rates else "",
         "time": duration(run.card["time_seconds"]["total"]) if run.card else "",
         "wait": _input_wait(run),

@@ -1,28 +1,27 @@
-"""Saving and restoring the training state with Orbax."""
+"""Which checkpoints a workdir has, and restoring the training state from them with Orbax."""
 
 import dataclasses
 import itertools
+import json
 import logging
-import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 from jax.experimental import multihost_utils
-from orbax.checkpoint import checkpoint_managers
 
-from alexnet_jax.errors import RequestError, RunError
+from alexnet_jax.errors import RequestError
 from alexnet_jax.train import checksums
-from alexnet_jax.train.metrics import Averages
-from alexnet_jax.train.orbax_errors import end_failed_writes, quiet_background_errors, reason
 from alexnet_jax.train.state import TrainState
 
 DIRECTORY = "checkpoints"
 LOSS_SCALE = "loss_scale"  # of ``TrainState``
-TMP_DIR_SUFFIX = ".orbax-checkpoint-tmp"  # Orbax's, of a directory that is being written
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -42,159 +41,6 @@ class Identity:
     num_classes: int
     image_size: int
     device: dict[str, Any] = dataclasses.field(compare=False)
-
-
-class Checkpoints:
-    """The checkpoints of one run, in ``WORKDIR/checkpoints/STEP``.
-
-    Writing is asynchronous and atomic: a checkpoint has its final name only when it is complete, with the sums of its
-    files in it. A save that fails is warned of, and the run goes on; too many in a row end it.
-    """
-
-    def __init__(
-        self,
-        workdir: Path,
-        identity: Identity,
-        *,
-        keep: int,
-        keep_best: bool,
-        max_failed_saves: int = 0,
-    ):
-        """Opens the directory for writing, creates it, and clears away what a killed save left behind.
-
-        Args:
-          workdir: Of the run.
-          identity: Of the model.
-          keep: How many of the newest to keep.
-          keep_best: Whether to keep, besides, the one with the highest evaluated top1.
-          max_failed_saves: So many in a row are borne.
-        """
-        self._directory = (workdir / DIRECTORY).absolute()
-        self._identity, self._keep, self._keep_best = identity, keep, keep_best
-        self._max_failed_saves, self._failed_saves = max_failed_saves, 0
-        self._saving: int | None = None
-        quiet_background_errors()
-        self._manager: ocp.CheckpointManager | None = self._open()
-
-    def save(self, step: int, state: TrainState, metrics: Averages | None) -> None:
-        """Copies the state off the devices and writes it in the background.
-
-        Args:
-          step: Steps done.
-          state: To save; it may be donated once this returns.
-          metrics: Of an evaluation of just this state.
-
-        Raises:
-          RunError: If more saves in a row failed than are borne.
-        """
-        self.wait()
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_to_names(state)),
-            identity=ocp.args.JsonSave(dataclasses.asdict(self._identity)),
-        )
-        values = metrics._asdict() if metrics is not None else None
-        try:
-            if self._manager is None:
-                self._manager = self._open()
-            if step in self._manager.all_steps():
-                return
-            self._saving = step
-            self._manager.save(step, args=items, metrics=values)
-        except Exception as error:  # Orbax raises many types
-            self._failed(step, error)
-
-    def wait(self) -> None:
-        """Waits until everything is written.
-
-        Raises:
-          RunError: If more saves in a row failed than are borne.
-        """
-        if self._saving is None or self._manager is None:
-            return
-        try:
-            self._manager.wait_until_finished()
-        except Exception as error:  # Orbax raises many types
-            self._failed(self._saving, error)
-        else:
-            self._complete_sums(self._saving)
-            self._saving, self._failed_saves = None, 0
-
-    def close(self) -> None:
-        """Waits until everything is written, and lets go of the directory.
-
-        Raises:
-          RunError: If more saves in a row failed than are borne.
-        """
-        self.wait()
-        if self._manager is not None:
-            self._manager.close()
-
-    def require_saved(self) -> None:
-        """Waits until everything is written.
-
-        Raises:
-          RunError: If the last save failed, so that what was trained since is not there.
-        """
-        self.wait()
-        if self._failed_saves:
-            raise RunError(f"The last save failed: {self._what_is_left()}")
-
-    def _open(self) -> ocp.CheckpointManager:
-        policies: list[Any] = [checkpoint_managers.LatestN(self._keep)]
-        if self._keep_best:
-            policies.append(
-                checkpoint_managers.BestN(
-                    get_metric_fn=lambda metrics: metrics["top1"],
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=True,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_sums),
-        )
-        return ocp.CheckpointManager(self._directory, options=options)
-
-    def _write_sums(self) -> None:
-        """Called by Orbax, in one process, when all files are there and before the directory gets its final name."""
-        (directory,) = self._directory.glob(f"{self._saving}{TMP_DIR_SUFFIX}*")
-        checksums.write(directory, without=checksums.WRITTEN_LAST)
-
-    def _complete_sums(self, step: int) -> None:
-        if jax.process_index() > 0:
-            return
-        try:
-            checksums.complete(self._directory / str(step))
-        except OSError as error:  # the checkpoint itself is there
-            _log.warning("sums of step %d lack the last files (%s)", step, error.strerror)
-
-    def _failed(self, step: int, error: Exception) -> None:
-        if jax.process_count() > 1:
-            raise error  # the others wait for this process; the job ends and its next start continues
-        # What a failed save leaves behind is cleared away, and forgotten, by opening the directory anew.
-        self._manager, self._saving = None, None
-        end_failed_writes()
-        self._clear_unfinished()
-        self._failed_saves += 1
-        _log.warning(
-            "save of step %d failed (%d in a row; %d are borne): %s",
-            *(step, self._failed_saves, self._max_failed_saves, reason(error)),
-        )
-        if self._failed_saves > self._max_failed_saves:
-            raise RunError(
-                f"{self._failed_saves} saves in a row failed, more than "
-                f"checkpoint.max_failed_saves={self._max_failed_saves} allows: {self._what_is_left()}"
-            )
-
-    def _clear_unfinished(self) -> None:
-        for path in self._directory.glob(f"*{TMP_DIR_SUFFIX}*"):
-            shutil.rmtree(path, ignore_errors=True)  # it may have become read-only
-
-    def _what_is_left(self) -> str:
-        steps = _complete_steps(self._directory)
-        newest = f"the newest checkpoint is of step {max(steps)}" if steps else "there is none"
-        return f"{newest} in {self._directory}. Make room or make it writable, and start again to continue."
 
 
 def latest_step(workdir: Path, *, set_aside: bool = False) -> int | None:
@@ -224,34 +70,65 @@ def latest_step(workdir: Path, *, set_aside: bool = False) -> int | None:
     return None if newest == _NO_STEP else newest
 
 
+def read_newest(workdir: Path, read: Callable[[int], T]) -> T | None:
+    """Returns what ``read`` returns of the newest sound checkpoint's step, None where there is none.
+
+    Where a run at work there removes the checkpoint while it is read, the next one is read.
+
+    Raises:
+      RequestError: As ``latest_step``.
+    """
+    while (step := latest_step(workdir)) is not None:
+        try:
+            return read(step)
+        except Exception:  # of many types, as files vanish
+            # The processes of a job have to do the same.
+            if jax.process_count() > 1 or step in complete_steps(workdir / DIRECTORY):
+                raise
+    return None
+
+
 _NO_STEP, _ALL_DAMAGED = -1, -2
 DAMAGED_SUFFIX = ".damaged"
+DIVERGED_SUFFIX = ".diverged"
 
 
 def _newest_sound(directory: Path, set_aside: bool) -> int:
     damaged: dict[int, str] = {}
-    newest = _NO_STEP
-    for step in sorted(_complete_steps(directory), reverse=True):
+    newest, steps = _NO_STEP, sorted(complete_steps(directory), reverse=True)
+    for step in steps:
         where = directory / str(step)
-        damage = _damage(where)
-        if not damage:
+        # Of those before the newest sound one only what a later save reads, to know the best.
+        damage = _damage(where) if newest == _NO_STEP else _damage_of_metrics(where)
+        if damage:
+            damaged[step] = damage
+        elif newest == _NO_STEP:
             newest = step
-            break
-        damaged[step] = damage
+    if not set_aside and not set(steps) <= set(complete_steps(directory)):
+        return _newest_sound(directory, set_aside)  # a run at work there has removed one meanwhile
     if damaged and newest == _NO_STEP:
         newest = _ALL_DAMAGED
     for step, damage in damaged.items():
         where, what = directory / str(step), "passed over"
         if set_aside and newest != _ALL_DAMAGED:
-            aside = _free_name(where.with_name(f"{step}{DAMAGED_SUFFIX}"))
-            where.rename(aside)
-            what = f"set aside as {aside.name}"
+            what = f"set aside as {_set_aside(where, DAMAGED_SUFFIX)}"
         _log.warning("checkpoint %s is damaged and %s: %s", where, what, damage)
     return newest
 
 
 def _damage(where: Path) -> str:
     return checksums.find_damage(where) if checksums.exist(where) else ""
+
+
+def _damage_of_metrics(where: Path) -> str:
+    file = where / ocp.checkpoint_manager.METRIC_ITEM_NAME / "metrics"
+    try:
+        float(json.loads(file.read_bytes())["top1"])
+    except FileNotFoundError:  # it was not evaluated
+        return ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return f"{file.name} is not what was written"
+    return ""
 
 
 def require_sound(where: Path) -> None:
@@ -263,7 +140,7 @@ def require_sound(where: Path) -> None:
     Raises:
       RequestError: If it is not.
     """
-    if int(where.name) not in _complete_steps(where.parent) or not (where / "state").is_dir():
+    if int(where.name) not in complete_steps(where.parent) or not (where / "state").is_dir():
         raise RequestError(f"{where} is no complete checkpoint; name another, or the workdir.")
     if damage := _damage(where):
         raise RequestError(
@@ -271,14 +148,38 @@ def require_sound(where: Path) -> None:
         )
 
 
-def _free_name(path: Path) -> Path:
+def leave_diverged(workdir: Path, step: int) -> int:
+    """Sets the newest checkpoint aside, from which the next step is not finite, where there is a sound one before it.
+
+    Of a job of several processes the first one does, and all get its answer.
+
+    Returns:
+      The step of the checkpoint to go back to: ``step`` itself where there is none before it.
+    """
+    directory, before = workdir / DIRECTORY, step
+    if jax.process_index() == 0:
+        earlier = (each for each in sorted(complete_steps(directory), reverse=True) if each < step)
+        before = next((each for each in earlier if not _damage(directory / str(each))), step)
+        if before != step:
+            _set_aside(directory / str(step), DIVERGED_SUFFIX)
+    if jax.process_count() > 1:
+        before = int(multihost_utils.broadcast_one_to_all(np.int32(before)))
+    return before
+
+
+def _set_aside(where: Path, suffix: str) -> str:
+    """Renames a checkpoint, so that it is not found again, and returns its new name."""
+    path = where.with_name(f"{where.name}{suffix}")
     names = itertools.chain(
         [path], (path.with_name(f"{path.name}-{n}") for n in itertools.count(2))
     )
-    return next(name for name in names if not name.exists())
+    aside = next(name for name in names if not name.exists())
+    where.rename(aside)
+    return aside.name
 
 
-def _complete_steps(directory: Path) -> list[int]:
+def complete_steps(directory: Path) -> list[int]:
+    """Returns the steps of the checkpoints in WORKDIR/checkpoints that were written to the end, in no order."""
     return list(ocp.utils.checkpoint_steps(directory.absolute())) if directory.is_dir() else []
 
 
@@ -319,7 +220,7 @@ def _reader(workdir: Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(directory, item_handlers=handlers, options=options)
 
 
-def _to_names(state: TrainState) -> dict[str, Any]:
+def to_names(state: TrainState) -> dict[str, Any]:
     """Returns the state as nested dicts, so that a checkpoint does not depend on Optax's classes."""
     flat = {_names(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
     return traverse_util.unflatten_dict(flat)
@@ -339,7 +240,7 @@ def _settle_loss_scale(where: Path, metadata: Any, like: TrainState) -> dict[str
 
     It comes and goes with the precision, which "auto" takes from the device.
     """
-    wanted = _to_names(like)
+    wanted = to_names(like)
     if (LOSS_SCALE in metadata) == (LOSS_SCALE in wanted):
         return wanted
     tell = _log.warning if jax.process_index() == 0 else _log.debug

@@ -10,7 +10,7 @@ from jax import numpy as jnp
 
 from alexnet_jax.backend.checks import OK, WRONG, Check
 from alexnet_jax.train import checkpoint, state
-from alexnet_jax.train.checkpoint import Checkpoints, Identity
+from alexnet_jax.train.checkpoint_writer import Checkpoints, Identity
 from alexnet_jax.train.optimizer import sgd
 
 

@@ -9,6 +9,7 @@ import jax
 from jax import numpy as jnp
 
 from alexnet_jax.errors import RunError
+from alexnet_jax.train.state import TrainState
 
 ON_NONFINITE = ("stop", "rollback")
 
@@ -18,22 +19,21 @@ STUCK_STEPS = 50  # at least: an epoch of a few images says little
 
 
 class NonFiniteError(RunError):
-    """The loss or a gradient of a step is not finite.
+    """The loss, a gradient or the outcome of a step is not finite.
 
     Attributes:
       step: The first such step, from 1.
-      tensor: Whose gradient it is.
-      loss: The step's.
+      tensor: Where: the parameter whose gradient it is, a part of the state, or "evaluation".
+      what: That it is not finite, as a sentence.
       event: For ``metrics.jsonl``.
     """
 
-    def __init__(self, step: int, tensor: str, loss: float, when: str = ""):
-        self.step, self.tensor, self.loss = step, tensor, loss
+    def __init__(self, step: int, tensor: str, what: str, when: str = ""):
+        self.step, self.tensor, self.what = step, tensor, what
         self.event = {"event": NONFINITE, "nonfinite_step": step, "tensor": tensor}
-        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is still {loss:.4g}"
         otherwise = "" if when else "; or set health.on_nonfinite='rollback'"
         super().__init__(
-            f"step {step}{when}: the gradient of {tensor} is not finite; {what}. No checkpoint was saved after it. "
+            f"step {step}{when}: {what}. No checkpoint was saved after it. "
             "Look at optimizer.learning_rate (lower it, or raise schedule.warmup_epochs), optimizer.clip_norm, the "
             f"precision (in float16 optimizer.loss_scale) and the data{otherwise}."
         )
@@ -54,7 +54,7 @@ def _is_finite(x: jax.Array) -> jax.Array:
 
     Its factors are so small that the sums of finite numbers are finite.
     """
-    rows = x.reshape(-1, x.shape[-1])
+    rows = x.reshape(-1, x.shape[-1] if x.ndim else 1)
     tiny = jnp.full((1, rows.shape[0]), 2.0**-100, rows.dtype)
     return jnp.isfinite(tiny @ rows).all()
 
@@ -72,7 +72,51 @@ def check_step(step: int, sums: Mapping[str, Any], params: Any) -> None:
     if place:
         path = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)][place - 1]
         tensor = jax.tree_util.keystr(path, simple=True, separator="/")
-        raise NonFiniteError(step, tensor, float(sums["loss"] / sums["count"]))
+        loss = float(sums["loss"] / sums["count"])
+        still = f"still {loss:.4g}" if math.isfinite(loss) else f"{loss}"
+        what = f"the gradient of {tensor} is not finite; the loss is {still}"
+        raise NonFiniteError(step, tensor, what)
+
+
+def check_state(step: int, state: TrainState) -> None:
+    """Checks what a step left, before it is evaluated or saved: finite gradients can have an update that is not.
+
+    Only then, as it reads all of the state: after any other step the next one's gradients tell.
+
+    Raises:
+      NonFiniteError: If a parameter, a batch statistic or a number of the optimizer's state is not finite.
+    """
+    learned = {
+        "params": state.params,
+        "batch statistics": state.model_state,
+        "optimizer state": state.optimizer_state,
+        "moving average": state.ema_params,
+    }
+    leaves = [
+        (path, leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(learned)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    place = int(_place([leaf for _, leaf in leaves]))
+    if place:
+        tensor = jax.tree_util.keystr(leaves[place - 1][0], simple=True, separator="/")
+        tensor = tensor.removeprefix("params/")
+        what = f"its update left numbers in {tensor} that are not finite, though the gradients are"
+        raise NonFiniteError(step, tensor, what)
+
+
+def check_evaluation(step: int, loss: float) -> None:
+    """Checks the loss of an evaluation after a step, whose parameters may be finite and beyond all use.
+
+    Raises:
+      NonFiniteError: If it is not finite.
+    """
+    if not math.isfinite(loss):
+        what = f"the loss of the evaluation after it is {loss}, though its gradients are finite"
+        raise NonFiniteError(step, "evaluation", what)
+
+
+_place = jax.jit(nonfinite_place)
 
 
 @dataclasses.dataclass

@@ -18,7 +18,7 @@ from alexnet_jax.train import (
     starting_weights,
     trained_run,
 )
-from alexnet_jax.train.checkpoint import Checkpoints
+from alexnet_jax.train.checkpoint_writer import Checkpoints
 from alexnet_jax.train.clock import Clock
 from alexnet_jax.train.console import RunConsole, eval_line, print_results
 from alexnet_jax.train.dry_run import expected_memory_bytes
@@ -77,6 +77,9 @@ def train(
                 event = rollback.event(experiment.config.health, fault, rollbacks)
                 notes = [f"{fault}"]
                 newest = checkpoint.latest_step(workdir, set_aside=True)
+                if newest is not None and fault.step == newest + 1:
+                    # The same step from the same state would end the same, at any learning rate.
+                    newest = checkpoint.leave_diverged(workdir, newest)
 
 
 def _train(
@@ -177,13 +180,14 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
         weights = starting_weights.read(source, identity, use_ema=config.eval.use_ema)
         state = starting_weights.place(weights, state)
     else:
-        newest = checkpoint.latest_step(workdir)
+        newest = checkpoint.read_newest(
+            workdir, lambda step: (step, checkpoint.restore(workdir, identity, state, step))
+        )
         if newest is None:
             raise RequestError(
                 f"{workdir} holds no checkpoint to evaluate; train first, or name another --workdir."
             )
-        step = newest
-        state = checkpoint.restore(workdir, identity, state, step)
+        step, state = newest
     averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
     share_broken_images(experiment)
     if jax.process_index() == 0:
@@ -223,7 +227,7 @@ class _Run:
         self._picture(start_step, state)
         train_step = None
         averages = None
-        best = -1.0
+        best = self.checkpoints.best_top1()
         for first, done in self.experiment.spans(start_step):
             self.watch.waits_for(f"the input (a batch after step {first})")
             with self.clock.measure("input_wait"):
@@ -243,13 +247,14 @@ class _Run:
             if evaluate_now or save_now:
                 share_broken_images(self.experiment)
                 report.flush()
+                health.check_state(done, state)
             averages = self._evaluate(done, state) if evaluate_now else None
             if averages is not None:
                 self._picture(done, state)
                 state = _after_evaluation(self.experiment.plateau, state, averages)
             if averages is not None and self.experiment.config.checkpoint.keep_best:
-                save_now = save_now or averages.top1 > best
-                best = max(best, averages.top1)
+                save_now = save_now or best is None or averages.top1 > best
+                best = averages.top1 if best is None else max(best, averages.top1)
             if save_now:
                 self.watch.waits_for("a checkpoint")
                 with self.clock.measure("checkpoint"):
@@ -260,6 +265,7 @@ class _Run:
             if (signal := self.stop.poll()) and done < agenda.total_steps:
                 batches.close()
                 report.flush()
+                health.check_state(done, state)
                 self._save_and_stop(signal, done, state, averages)
         batches.close()
         if averages is None:  # nothing was left to do
@@ -302,6 +308,7 @@ class _Run:
         averages = self._averages(state)
         broken = broken_images(self.experiment, "eval")
         self._record({"step": done, "split": "eval", **averages.record(), **broken})
+        health.check_evaluation(done, averages.loss)
         if done < self.experiment.total_steps:
             self.console.say(eval_line(done, averages))
         return averages
@@ -337,6 +344,7 @@ def _starting_point(
                 "configuration; raise num_epochs or choose another --workdir."
             )
         state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state, step)
+        _free_unused(experiment.initial_state, state)
         return state, step, ()
     config, identity = experiment.config, experiment.identity
     path, frozen = Path(config.init_weights), tuple(config.optimizer.freeze)
@@ -346,4 +354,13 @@ def _starting_point(
     weights = starting_weights.read(path, identity, any_classes=True)
     starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
     state = starting_weights.place(weights, experiment.initial_state)
+    _free_unused(experiment.initial_state, state)
     return state, 0, (starting_weights.describe(path, weights, identity),)
+
+
+def _free_unused(initial: TrainState, state: TrainState) -> None:
+    """Frees what the state to start from does not hold; a run that starts with it consumes it in its first step."""
+    used = {id(leaf) for leaf in jax.tree.leaves(state)}
+    for leaf in jax.tree.leaves(initial):
+        if id(leaf) not in used:
+            leaf.delete()

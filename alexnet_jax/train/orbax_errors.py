@@ -7,11 +7,13 @@ import sys
 import threading
 import traceback
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from orbax.checkpoint._src.futures import future
 
 JOIN_SECONDS = 10.0  # for a thread of a failed save to end
+NO_FAULTS = "Requested `tracked_metric`"  # a checkpoint that was not evaluated
 LOGGERS = ("absl", "asyncio", "concurrent.futures")
 
 
@@ -50,9 +52,29 @@ def end_failed_writes() -> None:
         threading.Thread.join(thread, JOIN_SECONDS)  # Orbax's own raises what the thread raised
 
 
+def on_failed_write(manager: Any, act: Callable[[Exception], NoReturn]) -> None:
+    """Has ``act`` called, in the thread that writes, when this process's part of a save fails.
+
+    The process would go on to meet the others where they do not come: they wait elsewhere, for what it has not written.
+    What is replaced is private to Orbax: a version without it is left to its own time limits.
+    """
+    checkpointer = getattr(manager, "_checkpointer", None)
+    wait = getattr(checkpointer, "wait_until_finished", None)
+    if checkpointer is None or wait is None:
+        return
+
+    def wait_or_act() -> None:
+        try:
+            wait()
+        except Exception as error:
+            act(error)
+
+    checkpointer.wait_until_finished = wait_or_act
+
+
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
     if record.levelno < logging.ERROR:
-        return True
+        return not record.getMessage().startswith(NO_FAULTS)
     error = record.exc_info[1] if record.exc_info else None
     of_orbax = (
         "orbax" in record.pathname or "orbax" in record.getMessage() or _is_through_orbax(error)

@@ -24,7 +24,8 @@ def count(workdir: Path, start_step: int) -> int:
     times = 0
     if jax.process_index() == 0 and (workdir / METRICS_FILE).exists():
         before = (record for record in read_metrics(workdir) if record["step"] <= start_step)
-        times = sum(record.get("event") == EVENT for record in before)
+        counts = (r.get("rollbacks") for r in before if r.get("event") == EVENT)
+        times = max((each for each in counts if isinstance(each, int)), default=0)
     if jax.process_count() > 1:
         times = int(multihost_utils.broadcast_one_to_all(np.int32(times)))
     return times
@@ -39,7 +40,7 @@ def event(health: Any, fault: NonFiniteError, times: int) -> dict[str, Any]:
     if health.on_nonfinite != "rollback":
         raise fault
     if times > health.max_rollbacks:
-        raise NonFiniteError(fault.step, fault.tensor, fault.loss, f" after {times - 1} rollbacks")
+        raise NonFiniteError(fault.step, fault.tensor, fault.what, f" after {times - 1} rollbacks")
     factor = health.rollback_factor**times
     return {**fault.event, "event": EVENT, "rollbacks": times, "learning_rate_factor": factor}
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -12,7 +12,13 @@ from alexnet_jax.errors import RequestError
 from alexnet_jax.model.weights.fit import Weights
 from alexnet_jax.model.weights.layout import published_shape
 from alexnet_jax.model.weights.slots import MODEL_STATE, PARAMS, frame
-from alexnet_jax.train.checkpoint import DIRECTORY, Identity, latest_step, require_sound
+from alexnet_jax.train.checkpoint import (
+    DIRECTORY,
+    Identity,
+    latest_step,
+    read_newest,
+    require_sound,
+)
 from alexnet_jax.train.settings import require
 from alexnet_jax.train.writers import CONFIG_FILE, damaged, read_object
 
@@ -28,13 +34,19 @@ def locate(path: Path) -> tuple[Path, int]:
     Raises:
       RequestError: If there is none, or it is damaged.
     """
-    if path.parent.name == DIRECTORY and path.name.isdecimal() and path.is_dir():
+    if _names_a_step(path):
         require_sound(path)
         return path.parent.parent, int(path.name)
     step = latest_step(path)
-    if step is None:
-        raise RequestError(f"{path} holds no checkpoint; name a workdir or a file of weights.")
-    return path, step
+    return (path, step) if step is not None else _refuse(path)
+
+
+def _names_a_step(path: Path) -> bool:
+    return path.parent.name == DIRECTORY and path.name.isdecimal() and path.is_dir()
+
+
+def _refuse(path: Path) -> NoReturn:
+    raise RequestError(f"{path} holds no checkpoint; name a workdir or a file of weights.")
 
 
 def read(
@@ -56,7 +68,21 @@ def read(
       RequestError: If there is no checkpoint, it is of another variant, its arrays are not those of its network at
         that image size, or the run's settings are damaged.
     """
-    workdir, step = locate(path)
+    if _names_a_step(path):
+        workdir, step = locate(path)
+        return _read(path, workdir, step, use_ema, variant, image_size)
+    weights = read_newest(path, lambda step: _read(path, path, step, use_ema, variant, image_size))
+    return weights if weights is not None else _refuse(path)
+
+
+def _read(
+    path: Path,
+    workdir: Path,
+    step: int,
+    use_ema: bool | None,
+    variant: str | None,
+    image_size: int | None,
+) -> Weights:
     use_ema = _evaluates_ema(workdir) if use_ema is None else use_ema
     handlers = {"state": ocp.PyTreeCheckpointHandler(), "identity": ocp.JsonCheckpointHandler()}
     options = ocp.CheckpointManagerOptions(create=False)

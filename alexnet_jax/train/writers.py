@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import logging
+import math
 import os
 import sys
 import threading
@@ -46,7 +47,7 @@ def write_json(path: Path, value: Any) -> None:
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(json.dumps(_strict(value), indent=2) + "\n")
         os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -54,6 +55,15 @@ def write_json(path: Path, value: Any) -> None:
         raise RunError(
             f"{path} cannot be written ({error.strerror}). Make room or make it writable, and start again to continue."
         ) from error
+
+
+def _strict(value: Any) -> Any:
+    """Returns the value with None for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _strict(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> Any:
@@ -120,7 +130,7 @@ class MetricsWriter:
             if self._path.exists():
                 kept = [record for record in read_metrics(workdir) if record["step"] <= start_step]
                 temporary = self._path.with_name(f"{METRICS_FILE}.tmp")
-                temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+                temporary.write_text("".join(json.dumps(_strict(record)) + "\n" for record in kept))
                 os.replace(temporary, self._path)
             self._file = io.FileIO(self._path, "ab")
             self._events = SummaryWriter(
@@ -140,10 +150,11 @@ class MetricsWriter:
     def write(self, record: dict[str, Any]) -> None:
         """Adds one record; it has "step" and "split", numbers, and of the split "event" also text."""
         with self._lock:
-            self._waiting.append(json.dumps(record | {"device": self._device}) + "\n")
+            self._waiting.append(json.dumps(_strict(record) | {"device": self._device}) + "\n")
             self._write_waiting()
         for name, value in record.items():
-            if name not in ("step", "split") and not isinstance(value, str):
+            number = not isinstance(value, str) and math.isfinite(value)
+            if name not in ("step", "split") and number:
                 self._events.add_scalar(f"{record['split']}/{name}", value, record["step"])
 
     def picture(self, name: str, pixels: np.ndarray, step: int) -> None:
@@ -213,7 +224,7 @@ class NoWriter:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Returns the records of a run's ``metrics.jsonl``, in order.
+    """Returns the records of a run's ``metrics.jsonl``, in order; NaN for what is null there.
 
     Lines that are no records, as the last one of a killed run can be, are left out, with a warning of how many.
 
@@ -237,4 +248,5 @@ def _parse(line: str) -> dict[str, Any] | None:
     if not isinstance(record, dict) or not isinstance(record.get("split"), str):
         return None
     step = record.get("step")
+    record = {name: math.nan if value is None else value for name, value in record.items()}
     return record if isinstance(step, int) and not isinstance(step, bool) else None

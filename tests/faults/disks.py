@@ -18,7 +18,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from alexnet_jax import main
 from alexnet_jax.train import checkpoint
-from alexnet_jax.train.checkpoint import Checkpoints
+from alexnet_jax.train.checkpoint_writer import Checkpoints
 from alexnet_jax.train.writers import read_metrics
 from tests.faults import harness
 

@@ -1,14 +1,16 @@
 import dataclasses
+import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from jax import numpy as jnp
 
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import checkpoint, loop
-from alexnet_jax.train.checkpoint import Checkpoints
+from alexnet_jax.train.checkpoint_writer import Checkpoints
 from alexnet_jax.train.metrics import Averages
 from tests.train.runs import build, small_config
 
@@ -92,6 +94,32 @@ def test_checkpoints_that_were_not_evaluated_do_not_count_as_best(tmp_path):
     assert _steps(tmp_path) == [1, 3]
 
 
+def test_the_best_is_kept_by_later_starts(tmp_path, caplog):
+    run, state = _trained()
+    _save(run, tmp_path, [(step, state, _averages(1 / step)) for step in (1, 2, 3)])
+    for step in (4, 5):  # each by a start of its own
+        checkpoints = Checkpoints(tmp_path, run.identity, keep=2, keep_best=True)
+        assert checkpoints.best_top1() == 1.0
+        checkpoints.save(step, state, _averages(0.1) if step == 4 else None)
+        checkpoints.close()
+    assert _steps(tmp_path) == [1, 4, 5]
+    assert "metric" not in caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}"])
+def test_a_best_whose_metrics_are_damaged_does_not_count(tmp_path, damage):
+    run, state = _trained()
+    _save(run, tmp_path, [(1, state, _averages(0.9)), (2, state, _averages(0.5))], keep=1)
+    (tmp_path / "checkpoints/1/metrics/metrics").write_bytes(damage)
+    assert checkpoint.latest_step(tmp_path, set_aside=True) == 2
+    assert (tmp_path / "checkpoints/1.damaged").is_dir()
+    checkpoints = Checkpoints(tmp_path, run.identity, keep=1, keep_best=True)
+    assert checkpoints.best_top1() == 0.5
+    checkpoints.save(3, state, _averages(0.1))
+    checkpoints.close()
+    assert sorted(ocp.utils.checkpoint_steps(tmp_path / "checkpoints")) == [2, 3]
+
+
 def test_an_unfinished_save_is_no_checkpoint(tmp_path):
     """What SIGKILL leaves in the middle of a save is ignored, and cleared away at the next start."""
     run, state = _trained()
@@ -146,3 +174,47 @@ def test_other_shapes_are_listed(tmp_path):
         RequestError, match=r"does not fit(.|\n)*params/conv1/bias is missing there, \(64,\) here"
     ):
         checkpoint.restore(tmp_path, run.identity, run.initial_state)
+
+
+def test_a_checkpoint_that_its_run_removes_while_it_is_read_is_passed_over(tmp_path, monkeypatch):
+    run, state = _trained()
+    _save(run, tmp_path, [(step, state, None) for step in (1, 2, 3)], keep=3)
+    tried = []
+
+    def read(step: int) -> int:
+        tried.append(step)
+        if step == 3:
+            shutil.rmtree(tmp_path / "checkpoints/3")
+            raise KeyError("state")
+        return step
+
+    assert checkpoint.read_newest(tmp_path, read) == 2
+    assert tried == [3, 2]
+    find_damage = checkpoint.checksums.find_damage
+
+    def find_damage_of_what_goes(where: Path) -> str:
+        if where.name == "2":
+            shutil.rmtree(where)
+        return find_damage(where)
+
+    monkeypatch.setattr(checkpoint.checksums, "find_damage", find_damage_of_what_goes)
+    assert checkpoint.read_newest(tmp_path, read) == 1
+    shutil.rmtree(tmp_path / "checkpoints/1")
+    assert checkpoint.read_newest(tmp_path, read) is None
+
+
+def test_what_cannot_be_read_and_is_there_is_an_error(tmp_path):
+    run, state = _trained()
+    _save(run, tmp_path, [(1, state, None)])
+    with pytest.raises(ZeroDivisionError):
+        checkpoint.read_newest(tmp_path, lambda step: step / 0)
+
+
+def test_a_run_that_continues_holds_its_state_once(tmp_path):
+    loop.train(build(small_config(num_epochs=1)), tmp_path)
+    run = build(small_config())
+    drawn = jax.tree.leaves(run.initial_state)
+    state, step, _ = loop._starting_point(run, tmp_path, 12)
+    assert step == 12
+    assert all(leaf.is_deleted() for leaf in drawn)
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))

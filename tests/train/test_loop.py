@@ -172,9 +172,10 @@ def test_all_that_may_hang_after_the_last_step_is_watched(tmp_path, monkeypatch)
 
 
 def test_rollbacks_of_steps_that_are_trained_again_do_not_count(tmp_path):
+    events = [(0, "rollback", 1), (12, "rollback", 2), (12, "stall", 0), (24, "rollback", 3)]
     records = [
-        {"step": step, "split": "event", "epoch": 0, "event": event}
-        for step, event in [(0, "rollback"), (12, "rollback"), (12, "stall"), (24, "rollback")]
+        {"step": step, "split": "event", "epoch": 0, "event": event, "rollbacks": rollbacks}
+        for step, event, rollbacks in events
     ]
     lines = "".join(f"{json.dumps(record)}\n" for record in records)
     (tmp_path / "metrics.jsonl").write_text(lines)
@@ -187,7 +188,7 @@ def test_a_rolled_back_run_keeps_its_data_on_the_device(tmp_path, capsys):
     slower = rollback.rebuild(run, 1)
     assert slower.resident["train"] is run.resident["train"]
     assert slower.broken is run.broken
-    event = {"step": 0, "split": "event", "epoch": 0, "event": "rollback"}
+    event = {"step": 0, "split": "event", "epoch": 0, "event": "rollback", "rollbacks": 1}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(event) + "\n")
     loop.train(run, tmp_path)
     assert "goes on at 0.5 times the learning rate, after 1 rollbacks" in capsys.readouterr().out

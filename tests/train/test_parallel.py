@@ -6,7 +6,7 @@ import pytest
 
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import checkpoint, loop
-from alexnet_jax.train.checkpoint import Checkpoints
+from alexnet_jax.train.checkpoint_writer import Checkpoints
 from alexnet_jax.train.parallel import STRATEGIES
 from tests.train.runs import build, small_config
 
