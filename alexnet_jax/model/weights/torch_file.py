@@ -186,7 +186,8 @@ def _state_dict(value: Any) -> dict[Any, Any] | None:
     """Returns the dictionary with the network's arrays; training scripts put it beside other things."""
     if not isinstance(value, dict):
         return None
-    for entries in (value, *(value[name] for name in WRAPPERS if name in value)):
+    # The value itself last: what stands beside the network's arrays may be tensors too, a best accuracy for one.
+    for entries in (*(value[name] for name in WRAPPERS if name in value), value):
         if isinstance(entries, dict) and any(isinstance(e, Tensor) for e in entries.values()):
             return entries
     return None

@@ -116,17 +116,21 @@ def test_every_other_instruction_is_refused(opcode):
         torch_pickle.unpickle(stream)
 
 
-def tensor(shape=(3,), strides=(1,), offset=0, length=3, key="0", kind="FloatStorage"):
+def _value(value):
+    return pickle.dumps(value, 2)[2:-1].replace(b"q\x00", b"")
+
+
+def tensor_call(shape=(3,), strides=(1,), offset=0, length=3, key="0", kind="FloatStorage"):
+    """Returns the part of a pickle that leaves a tensor on the stack."""
+    storage = b"(" + _value("storage") + f"ctorch\n{kind}\n".encode()
+    storage += _value(key) + _value("cpu") + _value(length) + b"tQ"
+    numbers = b"".join(b"(" + b"".join(map(_value, row)) + b"t" for row in (shape, strides))
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + _value(offset) + numbers + b"\x89}tR"
+
+
+def tensor(**changes):
     """Returns the pickle of {"w": a tensor}."""
-
-    def value(v):
-        return pickle.dumps(v, 2)[2:-1].replace(b"q\x00", b"")
-
-    storage = b"(" + value("storage") + f"ctorch\n{kind}\n".encode()
-    storage += value(key) + value("cpu") + value(length) + b"tQ"
-    numbers = b"".join(b"(" + b"".join(map(value, row)) + b"t" for row in (shape, strides))
-    call = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + value(offset) + numbers + b"\x89}tR"
-    return b"\x80\x02}" + value("w") + call + b"s."
+    return b"\x80\x02}" + _value("w") + tensor_call(**changes) + b"s."
 
 
 THREE = {"0": np.arange(3, dtype=np.float32).tobytes()}
@@ -136,7 +140,7 @@ THREE = {"0": np.arange(3, dtype=np.float32).tobytes()}
 def test_a_tensor(write, tmp_path):
     stored = files.read(write(tmp_path / "good.pth", tensor(), THREE))
     assert stored.arrays["w"].read().tolist() == [0, 1, 2]
-    stored = files.read(write(tmp_path / "good.pth", tensor((2,), (2,)), THREE))
+    stored = files.read(write(tmp_path / "good.pth", tensor(shape=(2,), strides=(2,)), THREE))
     assert stored.arrays["w"].read().tolist() == [0, 2]
 
 
