@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from alexnet_jax.errors import RequestError
 from alexnet_jax.model.alexnet import AlexNet
 from alexnet_jax.model.functional import Functional
 from alexnet_jax.model.variants import variants
-from alexnet_jax.model.weights.names import PREFIXES, naming
+from alexnet_jax.model.weights.names import PREFIX, WRAPPERS, naming
 from alexnet_jax.model.weights.slots import Frame, empty_trees, frame
 from alexnet_jax.model.weights.stored import Stored, StoredArray, shown
 
@@ -63,7 +64,7 @@ def fit(
     Raises:
       RequestError: If a name is unknown or missing, a shape another, or an array no weights: all are listed.
     """
-    arrays = _without_prefixes(stored.arrays)
+    arrays = _unwrapped(stored.arrays)
     variant = variant or stored.metadata.get("variant") or _fitting(stored, arrays)
     if image_size is None and stored.metadata.get("variant") == variant:
         image_size = _pixels(stored.metadata.get("image_size"))
@@ -146,14 +147,19 @@ def _refusal(
     return "\n  ".join([f"{stored.where} is not {variant}:", *shown]) + f"\n{advice}"
 
 
-def _without_prefixes(arrays: Any) -> dict[str, StoredArray]:
-    """Returns the arrays by the names they had before their network was wrapped."""
-    arrays = dict(arrays)
-    while prefix := next(
-        (p for p in PREFIXES if arrays and all(name.startswith(p) for name in arrays)), None
-    ):
-        arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
-    return arrays
+def _unwrapped(arrays: Mapping[str, StoredArray]) -> dict[str, StoredArray]:
+    """Returns the arrays by the names they had before their network, or parts of it, were wrapped."""
+    bare = {_without_wrappers(name): array for name, array in arrays.items()}
+    if len(bare) < len(arrays):  # the words are somebody's own
+        bare = dict(arrays)
+    while bare and all(name.startswith(PREFIX) for name in bare):
+        bare = {name.removeprefix(PREFIX): array for name, array in bare.items()}
+    return bare
+
+
+def _without_wrappers(name: str) -> str:
+    *parts, last = name.split(".")
+    return ".".join([*(part for part in parts if part not in WRAPPERS), last])
 
 
 def _pixels(text: str | None) -> int | None:

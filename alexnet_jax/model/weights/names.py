@@ -15,8 +15,9 @@ LEAVES = {
 }
 BATCH_COUNT = "num_batches_tracked"  # PyTorch's; only its momentum=None uses it
 
-# What wrappers of a network put before every name: DataParallel, torch.compile.
-PREFIXES = ("module.", "_orig_mod.")
+# What wrappers put into the names of what they wrap, the network or a part of it: DataParallel, torch.compile.
+WRAPPERS = frozenset(("module", "_orig_mod"))
+PREFIX = "model."  # before every name: where a LightningModule has its network
 
 
 @dataclasses.dataclass(frozen=True)

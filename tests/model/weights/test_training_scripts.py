@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import alexnet_jax
+from alexnet_jax.errors import RequestError
 from tests.model.weights.test_torch_file import tensor_call, write_zip
 
 VARIANT = "cifar32"
@@ -53,3 +54,36 @@ def test_a_tensor_beside_the_state_dict(arrays, wrapper, tmp_path):
     optimizer = {"state": {0: {"momentum_buffer": np.zeros(3, np.float32)}}, "param_groups": []}
     checkpoint = {**beside, wrapper: arrays, "optimizer": optimizer}
     check(write(tmp_path / "checkpoint.pth.tar", checkpoint), arrays)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("features.", "features.module."),  # the ImageNet example, of an AlexNet
+        ("features.", "features._orig_mod."),  # torch.compile of a part
+        ("", "module."),
+        ("", "_orig_mod.module."),
+        ("", "model."),  # Lightning
+        ("", "model._orig_mod."),
+    ],
+)
+def test_names_of_a_wrapped_network_or_part(arrays, before, after, tmp_path):
+    renamed = {name.replace(before, after, 1): array for name, array in arrays.items()}
+    assert renamed.keys() != arrays.keys()
+    check(write(tmp_path / "alexnet.pth", {"state_dict": renamed}), arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("features.module.0.weight", "features.module.0.weight"),  # else two of one name
+        ("features.submodule.0.weight", "features.submodule.0.weight"),
+        ("model.0.weight", "model.0.weight"),  # not before every name
+        ("module", "module"),
+    ],
+)
+def test_names_that_no_wrapper_explains_are_unknown(arrays, name, told, tmp_path):
+    more = {**arrays, name: np.zeros(2, np.float32)}
+    file = write(tmp_path / "alexnet.pth", more)
+    with pytest.raises(RequestError, match=rf"is not {VARIANT}:\n  unknown: {told}\n"):
+        alexnet_jax.load(file, VARIANT)
