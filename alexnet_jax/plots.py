@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jax import numpy as jnp
 
+from alexnet_jax.data import imagenet
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model import functional
 from alexnet_jax.model.alexnet import AlexNet
@@ -64,7 +65,7 @@ def top5(
 
     Args:
       probabilities: [classes].
-      names: Of the classes.
+      names: Of the classes; of ImageNet's only the first is shown.
       label: The true class, where it is known.
       path: PNG to write.
 
@@ -76,7 +77,7 @@ def top5(
     (axes,) = _axes(1)
     colors = ["tab:red" if place == label else "tab:blue" for place in best]
     axes.barh(range(len(best)), row[best], color=colors)
-    axes.set_yticks(range(len(best)), [names[place].partition(",")[0] for place in best])
+    axes.set_yticks(range(len(best)), [imagenet.short(names[place]) for place in best])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("probability")

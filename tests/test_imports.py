@@ -30,7 +30,7 @@ ALLOWED = {
     "library": GROUND | {"model", "data", "backend", "train"},
     "report": GROUND | {"data", "train", "config"},
     "commands": GROUND | {"model", "data", "backend", "train", "config", "library", "report"},
-    "plots": GROUND | {"model"},
+    "plots": GROUND | {"model", "data"},
     "errors": set(),
     "randomness": set(),
 }

@@ -48,6 +48,10 @@ def test_top5_has_the_likeliest_first_and_the_true_one_marked():
     colors = [bar.get_facecolor() for bar in axes.patches]
     assert colors.count(colors[0]) == 4
     assert colors[1] != colors[0]
+    names = ["shirt, red", "shirt, blue", "tench, Tinca tinca"]  # the last one ImageNet's
+    axes = plots.top5(probabilities[:3], names)
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["shirt, blue", "tench", "shirt, red"]
 
 
 def test_neighbours_are_the_nearest(model, images, tmp_path):

@@ -138,7 +138,7 @@ def _line(name: str, predictions: list[Prediction], *, as_json: bool) -> str:
         return json.dumps(
             {"image": name, "predictions": [dataclasses.asdict(p) for p in predictions]}
         )
-    shown = "  ".join(f"{p.probability:6.2%} {p.label.partition(',')[0]}" for p in predictions)
+    shown = "  ".join(f"{p.probability:6.2%} {imagenet.short(p.label)}" for p in predictions)
     return f"{name}  {shown}"
 
 

@@ -23,6 +23,16 @@ def class_names() -> tuple[str, ...]:
     return tuple(classes().values())
 
 
+@functools.cache
+def _shortened() -> dict[str, str]:
+    return {name: name.partition(",")[0] for name in class_names()}
+
+
+def short(name: str) -> str:
+    """Returns a class's first name where it is one of ImageNet's; another stays whole, a comma in it is its own."""
+    return _shortened().get(name, name)
+
+
 def readable(names: Sequence[str]) -> tuple[str, ...]:
     """Returns class names with names in the place of synsets."""
     return tuple(classes().get(name, name) for name in names)

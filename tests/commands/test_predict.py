@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 
 import jax
 import numpy as np
@@ -122,6 +123,16 @@ def test_a_runs_classes_and_its_look_at_images(tmp_path, folder, capsys):
     capsys.readouterr()
     assert predict(file, "--json", "--top", 10, folder / "000.jpg") == 0
     assert json.loads(capsys.readouterr().out) == record
+
+
+def test_only_imagenets_own_names_are_shortened(tmp_path, folder, capsys):
+    names = ["shirt, red", "shirt, blue", "n01440764"]
+    file = tmp_path / "shirts.safetensors"
+    write.write(alexnet_jax.create("cifar32", num_classes=3), file, {"classes": json.dumps(names)})
+    assert predict(file, folder / "000.jpg") == 0
+    line = capsys.readouterr().out.removeprefix(f"{folder / '000.jpg'}  ")
+    shown = {part.strip() for part in re.split(r"[0-9.]+%", line)[1:]}
+    assert shown == {"shirt, red", "shirt, blue", "tench"}
 
 
 def test_a_file_that_says_nothing_of_a_run_is_converted(weights, folder, tmp_path):
