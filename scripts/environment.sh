@@ -7,8 +7,9 @@
 supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 
 find_python() {
-  local candidate
-  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
+  local candidate candidates=(python3 python3.13 python3.12 python3.11 python)
+  if [ -n "${PYTHON:-}" ]; then candidates=("$PYTHON"); fi
+  for candidate in "${candidates[@]}"; do
     if "$candidate" -c "$supported" 2>/dev/null; then
       command -v "$candidate"
       return
@@ -24,7 +25,8 @@ make_environment() {
   version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   environment=.venv-$1-$version
   python=$environment/bin/python
-  if [ ! -x "$python" ] || ! "$python" -c "$supported"; then
+  # Without pip: Debian's Python leaves such an environment behind where python3-venv is not installed.
+  if [ ! -x "$python" ] || ! "$python" -c "$supported" || ! "$python" -m pip --version >/dev/null 2>&1; then
     rm -rf "$environment"
     "$base" -m venv "$environment"
   fi

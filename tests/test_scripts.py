@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,25 +91,46 @@ esac
 """
 
 
-@pytest.mark.parametrize("arguments", [["--workdir", "runs/b"], ["--workdir=runs/b"]])
-def test_the_quick_start_reports_on_the_run_it_trained(tmp_path, arguments):
+@pytest.fixture
+def quick_start(tmp_path):
+    """Returns a function that runs the quick start of a checkout with the stand-in, a path with a space, for Python."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    (tmp_path / "runs/b").mkdir(parents=True)
-    (tmp_path / "runs/b/run.json").touch()
-    python = tmp_path / "python"
+    python = tmp_path / "any place" / "python"
+    python.parent.mkdir()
     python.write_text(STAND_IN)
     python.chmod(0o755)
-    run = subprocess.run(
-        ["bash", "scripts/quickstart.sh", *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHON": str(python)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+
+    def run(*arguments):
+        return subprocess.run(
+            ["bash", "scripts/quickstart.sh", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHON": str(python)},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [["--workdir", "runs/b"], ["--workdir=runs/b"]])
+def test_the_quick_start_reports_on_the_run_it_trained(tmp_path, quick_start, arguments):
+    (tmp_path / "runs/b").mkdir(parents=True)
+    (tmp_path / "runs/b/run.json").touch()
+    run = quick_start(*arguments)
+    assert run.returncode == 0, run.stderr
     *_, trained, _, reported = run.stdout.splitlines()
     assert trained.endswith(" ".join(arguments))
     assert reported == "-m alexnet_jax report runs/b"
+
+
+def test_an_environment_without_pip_is_made_anew(tmp_path, quick_start):
+    """As Debian's Python leaves it behind where python3-venv is not installed."""
+    left = tmp_path / ".venv-quickstart-0.0"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", left], check=True)
+    run = quick_start()
+    assert (run.returncode, run.stderr) == (0, "")
+    assert (left / "bin/python").read_text() == STAND_IN
+    assert quick_start().returncode == 0
 
 
 def test_every_script_and_recipe_is_in_the_documentation():
