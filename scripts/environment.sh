@@ -1,8 +1,10 @@
 # Sourced by the other scripts: makes a virtual environment with this checkout and some of its extras.
 #
-#   make_environment NAME EXTRAS    creates .venv-NAME-PYTHONVERSION and sets $python to its interpreter
+#   make_environment NAME EXTRAS    creates .venv-NAME-PYTHONVERSION in the checkout and sets $python to its interpreter
 #
 # PYTHON chooses the interpreter, 3.11 to 3.13; default: the first suitable of python3 and python3.13 ... python3.11.
+
+. "$(dirname "${BASH_SOURCE[0]}")/checkout.sh"
 
 supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 
@@ -23,7 +25,7 @@ make_environment() {
   local base version environment
   base=$(find_python) || exit 2
   version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-  environment=.venv-$1-$version
+  environment=$checkout/.venv-$1-$version
   python=$environment/bin/python
   # Without pip: Debian's Python leaves such an environment behind where python3-venv is not installed.
   if [ ! -x "$python" ] || ! "$python" -c "$supported" || ! "$python" -m pip --version >/dev/null 2>&1; then
@@ -31,5 +33,5 @@ make_environment() {
     "$base" -m venv "$environment"
   fi
   "$python" -m pip install -qq --upgrade pip
-  "$python" -m pip install -qq --editable ".[$2]"
+  (cd "$checkout" && "$python" -m pip install -qq --editable ".[$2]")
 }

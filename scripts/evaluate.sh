@@ -3,5 +3,4 @@
 set -euo pipefail
 . "$(dirname "$0")/usage.sh"
 need 3 "CONFIG DATA WORKDIR" "$@"
-cd "$(dirname "$0")/.."
-"${PYTHON:-python}" -m alexnet_jax.main --mode eval --config "$1" --config.data.path="$2" --workdir "$3" "${@:4}"
+train "$1" --mode eval --config.data.path="$2" --workdir "$3" "${@:4}"

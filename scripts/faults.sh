@@ -5,5 +5,6 @@
 #
 # PYTHON names the interpreter (default: python3), with the test extra installed.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-ALEXNET_JAX_FAULTS=full "${PYTHON:-python3}" -m pytest -rA tests/faults "$@"
+. "$(dirname "$0")/checkout.sh"
+export ALEXNET_JAX_FAULTS=full PYTHON=${PYTHON:-python3}
+run_python -m pytest -rA "$checkout/tests/faults" "$@"

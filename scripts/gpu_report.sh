@@ -4,5 +4,5 @@
 #   bash scripts/gpu_report.sh [OUT] [--batch-sizes 128 1024 ...] [--precisions float32 bfloat16] [--rounds 20]
 # On a CPU, in a minute: bash scripts/gpu_report.sh OUT --variant cifar32 --image-size 32 --batch-sizes 8 --rounds 2
 set -euo pipefail
-cd "$(dirname "$0")/.."
-PYTHONPATH=. exec "${PYTHON:-python}" benchmarks/gpu_report.py "$@"
+. "$(dirname "$0")/checkout.sh"
+run_python "$checkout/benchmarks/gpu_report.py" "$@"

@@ -5,5 +5,4 @@
 set -euo pipefail
 . "$(dirname "$0")/usage.sh"
 need 1 "CONFIG" "$@"
-cd "$(dirname "$0")/.."
-"${PYTHON:-python}" -m alexnet_jax.main --config "$1" --workdir "$(mktemp -d)" --config.num_epochs=1 --config.schedule.warmup_epochs=0 --config.data.source=synthetic --config.data.synthetic_examples=102400 --config.log_every_steps=10 "${@:2}"
+train "$1" --workdir "$(mktemp -d)" --config.num_epochs=1 --config.schedule.warmup_epochs=0 --config.data.source=synthetic --config.data.synthetic_examples=102400 --config.log_every_steps=10 "${@:2}"

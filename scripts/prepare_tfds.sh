@@ -13,8 +13,7 @@ if [ $# -lt 2 ] || [ $# -gt 3 ]; then
 fi
 archives=$(realpath -- "$2")
 data_dir=$(realpath -m -- "${3:-$HOME/tensorflow_datasets}")
-cd "$(dirname "$0")/.."
-. scripts/environment.sh
+. "$(dirname "$0")/environment.sh"
 
 echo "Installing TensorFlow in an environment of its own ..."
 make_environment prepare prepare

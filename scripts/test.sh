@@ -4,10 +4,10 @@
 # EXTRAS=test,torch bash scripts/test.sh     also runs the tests that compare with PyTorch, reported as skipped without.
 # ALEXNET_JAX_PREPARE_PYTHON=PATH            an interpreter with the extra "prepare", for the tests that need TensorFlow.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. scripts/environment.sh
+. "$(dirname "$0")/environment.sh"
 
 make_environment test "${EXTRAS:-test}"
+cd "$checkout"
 # XLA's CPU plugin from outside JAX's tree, to test backends with; --no-deps, or it would replace jax by an older one.
 if [ "$(uname -sm)" = "Linux x86_64" ]; then
   "$python" -m pip install -qq --no-deps lammps-jax-pjrt-cpu==0.11.2

@@ -4,6 +4,5 @@
 set -euo pipefail
 . "$(dirname "$0")/usage.sh"
 need 2 "CONFIG DATA" "$@"
-cd "$(dirname "$0")/.."
 export CUDA_VISIBLE_DEVICES=${DEVICES:-0,1,2,3,4,5,6,7} ASCEND_RT_VISIBLE_DEVICES=${DEVICES:-0,1,2,3,4,5,6,7}
-"${PYTHON:-python}" -m alexnet_jax.main --config "$1" --config.data.path="$2" "${@:3}"
+train "$1" --config.data.path="$2" "${@:3}"

@@ -80,6 +80,57 @@ def test_a_script_without_its_arguments_tells_its_usage(script, names):
         )
 
 
+TELLS = """#!/usr/bin/env bash
+# A Python that tells where it is and what it is asked to do.
+printf '%s\\n' "$PWD" "$PYTHONPATH" "$@"
+"""
+LAUNCHERS = [
+    ("train_1device.sh", DEEPSPARK, "my data"),
+    ("train_1device_mixed.sh", DEEPSPARK, "my data"),
+    ("train_8devices.sh", ASCEND, "my data", "--workdir", "my run"),
+    ("train_8devices_mixed.sh", "my recipe.py:smoke", "my data"),
+    ("performance.sh", ASCEND, "--config.data.path=my data"),
+    ("evaluate.sh", DEEPSPARK, "my data", "my run"),
+    ("gpu_report.sh", "my report", "--rounds", "2"),
+    ("faults.sh", "-k", "kill or lock"),
+]
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Returns a directory that is no checkout, with an interpreter and a recipe of the user's."""
+    place = tmp_path / "some where"
+    place.mkdir()
+    (place / "my recipe.py").touch()
+    return place
+
+
+def executable(path, program):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(program)
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=[launcher[0] for launcher in LAUNCHERS])
+def test_paths_are_those_of_where_a_script_is_started(elsewhere, launcher):
+    script, *arguments = launcher
+    executable(elsewhere / "my python", TELLS)
+    run = subprocess.run(
+        ["bash", ROOT / "scripts" / script, *arguments],
+        cwd=elsewhere,
+        env=os.environ | {"PYTHON": "./my python", "PYTHONPATH": "theirs"},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    where, path, *told = run.stdout.splitlines()
+    assert (where, path) == (str(elsewhere), f"{ROOT}:theirs")
+    for argument in arguments:
+        recipe = argument.startswith("configs/")  # the checkout's
+        asked = f"{ROOT}/{argument}" if recipe else argument
+        assert any(word == asked or word.endswith(f"={asked}") for word in told), told
+
+
 STAND_IN = """#!/usr/bin/env bash
 # A Python that makes environments of itself and says what else it is asked to do.
 case "$*" in
@@ -92,19 +143,16 @@ esac
 
 
 @pytest.fixture
-def quick_start(tmp_path):
-    """Returns a function that runs the quick start of a checkout with the stand-in, a path with a space, for Python."""
+def quick_start(tmp_path, elsewhere):
+    """Returns a function that runs the quick start of a checkout, started elsewhere, with the stand-in for Python."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    python = tmp_path / "any place" / "python"
-    python.parent.mkdir()
-    python.write_text(STAND_IN)
-    python.chmod(0o755)
+    executable(elsewhere / "my python", STAND_IN)
 
     def run(*arguments):
         return subprocess.run(
-            ["bash", "scripts/quickstart.sh", *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHON": str(python)},
+            ["bash", "../scripts/quickstart.sh", *arguments],
+            cwd=elsewhere,
+            env=os.environ | {"PYTHON": "./my python"},
             capture_output=True,
             text=True,
         )
@@ -113,9 +161,9 @@ def quick_start(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["--workdir", "runs/b"], ["--workdir=runs/b"]])
-def test_the_quick_start_reports_on_the_run_it_trained(tmp_path, quick_start, arguments):
-    (tmp_path / "runs/b").mkdir(parents=True)
-    (tmp_path / "runs/b/run.json").touch()
+def test_the_quick_start_reports_on_the_run_it_trained(elsewhere, quick_start, arguments):
+    (elsewhere / "runs/b").mkdir(parents=True)
+    (elsewhere / "runs/b/run.json").touch()
     run = quick_start(*arguments)
     assert run.returncode == 0, run.stderr
     *_, trained, _, reported = run.stdout.splitlines()
