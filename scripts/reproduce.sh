@@ -13,6 +13,7 @@ if [ ! -f "$card" ]; then
   echo "usage: bash scripts/reproduce.sh RUN.json [WORKDIR]; got '$card', which is no file" >&2
   exit 2
 fi
+card=$(realpath -- "$card") # its directory has a name also from inside
 workdir=${2:-$(dirname "$card")-again}
 if [ -e "$workdir" ]; then
   echo "$workdir exists; name another directory: bash scripts/reproduce.sh $card WORKDIR" >&2
@@ -20,8 +21,9 @@ if [ -e "$workdir" ]; then
 fi
 recipe=$(mktemp -d)/repeated.py
 trap 'rm -r "$(dirname "$recipe")"' EXIT
-cat >"$recipe" <<PYTHON
+cat >"$recipe" <<'PYTHON'
 import json
+import os
 import pathlib
 
 from alexnet_jax.config import default_config
@@ -37,10 +39,10 @@ def _set(section, values):
 
 def get_config():
     config = default_config()
-    _set(config, json.loads(pathlib.Path("$(realpath "$card")").read_text())["config"])
+    _set(config, json.loads(pathlib.Path(os.environ["ALEXNET_JAX_CARD"]).read_text())["config"])
     return config
 PYTHON
-"$python" -m alexnet_jax.main --config "$recipe" --workdir "$workdir"
+ALEXNET_JAX_CARD=$card "$python" -m alexnet_jax.main --config "$recipe" --workdir "$workdir"
 "$python" - "$card" "$workdir/run.json" <<'PYTHON'
 import json
 import pathlib
