@@ -192,6 +192,8 @@ def _build(machine: _Machine, _: Any) -> None:
 def _persistent(machine: _Machine, _: Any) -> None:
     match machine.pop():
         case ("storage", Name() as kind, str(key), str(), int(length), *view) if length >= 0:
+            if kind.text not in _CONSTANTS:
+                raise RefusedError(f"a storage of {_describe(kind)}")
             if any(part is not None for part in view):
                 raise RefusedError("a view of a storage")
             machine.push(Storage(kind.text.partition(" ")[2], key, length))

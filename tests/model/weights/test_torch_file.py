@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import pickletools
+import re
 import struct
 import zipfile
 from collections import OrderedDict
@@ -170,6 +171,16 @@ def test_a_tensor_of_numbers_that_are_not_there_is_refused(write, changes, tmp_p
     file = write(tmp_path / "bad.pth", tensor(**changes), THREE)
     with pytest.raises(RequestError, match="reaches beyond|ends early|holds more than arrays"):
         files.read(file)
+
+
+@WRITERS
+@pytest.mark.parametrize("name", ["collections OrderedDict", "torch._utils _rebuild_tensor_v2"])
+def test_a_storage_of_no_kind_of_number_is_refused(write, name, tmp_path):
+    other = f"c{name}\n".replace(" ", "\n").encode()
+    content = tensor().replace(b"ctorch\nFloatStorage\n", other)
+    told = f"holds more than arrays: a storage of {re.escape(name.replace(' ', '.'))}. Nothing"
+    with pytest.raises(RequestError, match=told):
+        files.read(write(tmp_path / "bad.pth", content, THREE))
 
 
 @pytest.mark.parametrize("key", [["0"], {"0": 1}, 0, None], ids=repr)
