@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     activate("auto")
     weights = library.read(options.weights, options.variant)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # names of files are bytes, not UTF-8
     files = expand(options.images, sys.stdin)
     total = broken = 0
     for name, outcome in _predictions(weights, options, files):

@@ -82,6 +82,19 @@ def test_a_missing_file_is_told_and_the_rest_go_on(weights, folder, capsys):
     assert f"{folder / 'nowhere.jpg'}: there is no such file." in err
 
 
+def test_a_listed_name_that_is_not_utf8_is_labelled(weights, tmp_path, capsys, monkeypatch):
+    listed = [tmp_path / os.fsdecode(b"a\xe9.jpg"), tmp_path / "b.jpg"]
+    for path in listed:
+        path.write_bytes(photos.jpeg(0, 60, 50))
+    lines = b"".join(os.fsencode(path) + b"\n" for path in listed)
+    # As Python opens it where the locale is not C's.
+    stdin = io.TextIOWrapper(io.BytesIO(lines), encoding="utf-8", errors="strict")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert predict(weights, "--json", "-") == 0
+    out = capsys.readouterr().out
+    assert [json.loads(line)["image"] for line in out.splitlines()] == [*map(str, listed)]
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
 def test_a_name_that_is_not_utf8_is_labelled_and_the_rest_go_on(weights, tmp_path, capsys, options):
     for name in (b"a\xe9.jpg", b"b.jpg"):
