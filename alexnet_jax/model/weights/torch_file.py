@@ -65,7 +65,7 @@ def read_zip(path: Path) -> Stored:
             }
             order = f"{root}byteorder"
             if order in members and archive.read(order) != b"little":
-                raise _damaged(path, "its numbers are big-endian")
+                raise _big_endian(path)
             if members[f"{root}data.pkl"].file_size > LARGEST_PICKLE_BYTES:
                 raise _damaged(path, "its list of names and shapes is too long for a network's")
             content = archive.read(f"{root}data.pkl")
@@ -93,6 +93,8 @@ def read_legacy(path: Path) -> Stored:
                 and all(isinstance(key, str) for key in keys)
             ):
                 places = _legacy_places(path, file, value, keys)
+            case [_, _, {"little_endian": False}, *_]:
+                raise _big_endian(path)
             case _:
                 raise _damaged(path, "its beginning is not PyTorch's")
     sizes = {key: size for key, (_, size) in places.items()}
@@ -228,3 +230,10 @@ def _read_tensor(tensor: Tensor, dtype: np.dtype, read: Bytes) -> np.ndarray:
 
 def _damaged(path: Path, what: str) -> RequestError:
     return RequestError(f"{path} is not a sound PyTorch file: {what}; fetch it again.")
+
+
+def _big_endian(path: Path) -> RequestError:
+    return RequestError(
+        f"{path} was written on a big-endian machine; load it with PyTorch on a little-endian one (x86, ARM) and save "
+        "it again there."
+    )

@@ -57,10 +57,10 @@ def write_zip(path, content, storages=(), **options):
     return path
 
 
-def write_legacy(path, content, storages=(), keys=None):
+def write_legacy(path, content, storages=(), keys=None, little_endian=True):
     keys = [*dict(storages)] if keys is None else keys
     parts = [pickle.dumps(value, 2) for value in (torch_file.LEGACY_MAGIC, 1001)]
-    parts += [pickle.dumps({"little_endian": True}, 2), content, pickle.dumps(keys, 2)]
+    parts += [pickle.dumps({"little_endian": little_endian}, 2), content, pickle.dumps(keys, 2)]
     for data in dict(storages).values():
         parts += [struct.pack("<q", len(data) // 4), data]
     path.write_bytes(b"".join(parts))
@@ -188,6 +188,20 @@ def test_a_storage_whose_name_is_no_text_is_refused(key, tmp_path):
     file = write_legacy(tmp_path / "bad.pth", tensor(), THREE, keys=[key])
     with pytest.raises(RequestError, match="is not a sound PyTorch file: its beginning is not"):
         files.read(file)
+
+
+def test_a_file_of_a_big_endian_machine_is_refused(tmp_path):
+    zipped = write_zip(tmp_path / "zip.pth", tensor(), THREE)
+    with zipfile.ZipFile(zipped, "a") as archive:
+        archive.writestr("archive/byteorder", "big")
+    legacy = write_legacy(tmp_path / "legacy.pth", tensor(), THREE, little_endian=False)
+    for file in (zipped, legacy):
+        with pytest.raises(RequestError) as refused:
+            files.read(file)
+        assert str(refused.value) == (
+            f"{file} was written on a big-endian machine; load it with PyTorch on a little-endian one (x86, ARM) "
+            "and save it again there."
+        )
 
 
 def test_a_zip_bomb_is_refused(tmp_path):
