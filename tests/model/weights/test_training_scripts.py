@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 import alexnet_jax
 from alexnet_jax.errors import RequestError
-from tests.model.weights.test_torch_file import tensor_call, write_zip
+from tests.model.weights.torch_pickles import tensor_call, write_zip
 
 VARIANT = "cifar32"
 
