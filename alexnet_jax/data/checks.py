@@ -12,6 +12,7 @@ from alexnet_jax.data.sources.folder import FolderSource
 
 SAMPLES = 8  # examples tried in each split; one image that decodes is enough
 LISTED = 3
+CLASSES_LISTED = 5
 
 
 def find_problems(sources: dict[str, Source]) -> list[str]:
@@ -22,9 +23,13 @@ def find_problems(sources: dict[str, Source]) -> list[str]:
     Args:
       sources: By split.
     """
+    problems = _class_problems(sources)
     if empty := [split for split, source in sources.items() if not len(source)]:
-        return [f"there are no {split} examples; name a split that has some." for split in empty]
-    problems = [text for split, source in sources.items() for text in label_problems(split, source)]
+        texts = (f"there are no {split} examples; name a split that has some." for split in empty)
+        return [*problems, *texts]
+    problems += [
+        text for split, source in sources.items() for text in _label_problems(split, source)
+    ]
     problems += [
         text for split, source in sources.items() for text in _sample_problems(split, source)
     ]
@@ -40,7 +45,22 @@ def class_counts(source: Source) -> np.ndarray | None:
     return None if labels is None else np.bincount(labels, minlength=source.num_classes)
 
 
-def label_problems(split: str, source: Source) -> list[str]:
+def _class_problems(sources: dict[str, Source]) -> list[str]:
+    """Returns a sentence where the two splits' labels do not mean the same."""
+    train, test = sources["train"], sources["eval"]
+    only = sorted(set(train.class_names) ^ set(test.class_names))
+    if not only:
+        return []
+    return [
+        (
+            f"data: {len(only)} classes are in the training or the evaluation data only "
+            f"({', '.join(only[:CLASSES_LISTED])}{', ...' * (len(only) > CLASSES_LISTED)}); labels would not mean the "
+            "same. Give both the same classes."
+        )
+    ]
+
+
+def _label_problems(split: str, source: Source) -> list[str]:
     """Returns a sentence where labels are out of range: of all that are known, else of a few examples."""
     labels, places = getattr(source, "labels", None), None
     tried, advice = "", "Mend the labels."

@@ -24,7 +24,7 @@ import numpy as np
 
 from alexnet_jax.data import decode
 from alexnet_jax.data.broken import BrokenImages, describe
-from alexnet_jax.data.checks import label_problems
+from alexnet_jax.data.checks import find_problems
 from alexnet_jax.data.sources.base import InMemory, Source
 from alexnet_jax.data.sources.packed import (
     DAMAGED,
@@ -82,11 +82,11 @@ def pack(request: Request, out: Path, progress: Callable[[int, int], None]) -> d
       The manifest.
 
     Raises:
-      RequestError: If ``out`` holds something else or cannot be written, the disk is too small, or a label is out of
-        range.
+      RequestError: If a run on these data would be refused, ``out`` holds something else or cannot be written, the
+        disk is too small, or a label is out of range.
     """
-    if problems := [text for item in request.sources.items() for text in label_problems(*item)]:
-        raise RequestError(" ".join(problems))
+    if problems := find_problems(request.sources):
+        raise RequestError("\n".join(problems))
     plan = _plan(request)
     with writing(out):  # images that cannot be read are counted, and raise no OSError
         return _pack(request, plan, out, progress)

@@ -205,12 +205,6 @@ def data_faults(config: ConfigDict, sources: Sources) -> list[Fault]:
             f"use --config.model.num_classes={train.num_classes}."
         )
         faults.append(Fault("model.num_classes", text))
-    if only := sorted(set(train.class_names) ^ set(sources["eval"].class_names)):
-        text = (
-            f"data: {len(only)} classes are in the training or the evaluation data only "
-            f"({', '.join(only[:5])}{', ...' * (len(only) > 5)}); labels would not mean the same."
-        )
-        faults.append(Fault("data", text))
     if config.batch_size > len(train):
         text = (
             f"batch_size={config.batch_size} is larger than the {len(train)} training examples; "

@@ -10,6 +10,7 @@ from alexnet_jax.data.sources.base import ArraySource
 from alexnet_jax.train import experiment
 from tests.data.array_records import write_dataset
 from tests.data.folders import open_folder, source_settings, write_folder
+from tests.data.packs import pack
 from tests.data.photos import jpeg
 
 
@@ -25,6 +26,17 @@ def _problems(root):
 
 def test_good_data_have_no_problems(photos):
     assert _problems(photos) == []
+
+
+def test_classes_of_one_split_only_are_found(photos):
+    for name in "abcdef":
+        shutil.copytree(photos / "train/class0", photos / f"train/{name}")
+    assert _problems(photos) == [
+        (
+            "data: 6 classes are in the training or the evaluation data only (a, b, c, d, e, ...); labels would not "
+            "mean the same. Give both the same classes."
+        )
+    ]
 
 
 def test_labels_out_of_range_are_found():
@@ -120,6 +132,16 @@ def test_a_request_reports_them(photos):
     faults = experiment.data_faults(config, experiment.open_sources(config))
     assert [fault.key for fault in faults] == ["data"]
     assert "are in the training and in the evaluation data" in faults[0].text
+
+
+def test_packing_refuses_what_a_run_would(photos, capsys):
+    shutil.copytree(photos / "train/class0", photos / "train/another")
+    shutil.copy(photos / "train/class1/train003.JPEG", photos / "val/class1/train003.JPEG")
+    problems = _problems(photos)
+    assert len(problems) == 2
+    assert pack(f"folder:{photos}", photos / "out", "--size=32") == 2
+    assert capsys.readouterr().err.splitlines() == problems
+    assert not (photos / "out").exists()
 
 
 def test_classes_are_counted(photos):
