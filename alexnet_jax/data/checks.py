@@ -13,6 +13,7 @@ from alexnet_jax.data.sources.folder import FolderSource
 SAMPLES = 8  # examples tried in each split; one image that decodes is enough
 LISTED = 3
 CLASSES_LISTED = 5
+LEAST_CLASSES = 2
 
 
 def find_problems(sources: dict[str, Source]) -> list[str]:
@@ -46,8 +47,10 @@ def class_counts(source: Source) -> np.ndarray | None:
 
 
 def _class_problems(sources: dict[str, Source]) -> list[str]:
-    """Returns a sentence where the two splits' labels do not mean the same."""
+    """Returns a sentence where the two splits' labels do not mean the same, or all mean the same."""
     train, test = sources["train"], sources["eval"]
+    if train.num_classes < LEAST_CLASSES:
+        return [_too_few_classes(train)]
     only = sorted(set(train.class_names) ^ set(test.class_names))
     if not only:
         return []
@@ -58,6 +61,16 @@ def _class_problems(sources: dict[str, Source]) -> list[str]:
             "same. Give both the same classes."
         )
     ]
+
+
+def _too_few_classes(source: Source) -> str:
+    there = ", ".join(source.class_names) or "none"
+    if isinstance(source, FolderSource):
+        return (
+            f"{source.root} has one class folder, {there}, so there is nothing to tell apart; add folders of other "
+            "classes, or name the folder above the classes as data.path."
+        )
+    return f"the data have fewer than two classes ({there}), so there is nothing to tell apart; name other data."
 
 
 def _label_problems(split: str, source: Source) -> list[str]:

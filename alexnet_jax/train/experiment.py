@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from alexnet_jax.backend.capabilities import automatic_layers, automatic_precision, own_device
 from alexnet_jax.data import decode, pipeline
 from alexnet_jax.data.broken import BrokenImages
-from alexnet_jax.data.checks import find_problems
+from alexnet_jax.data.checks import LEAST_CLASSES, find_problems
 from alexnet_jax.data.indices import IndexSource, iterate_steps
 from alexnet_jax.data.order import EvalOrder, TrainOrder
 from alexnet_jax.data.sources import SOURCES
@@ -199,7 +199,7 @@ def data_faults(config: ConfigDict, sources: Sources) -> list[Fault]:
     """Returns what does not fit between the configuration and the data."""
     faults = []
     train = sources["train"]
-    if config.model.num_classes != train.num_classes:
+    if train.num_classes >= LEAST_CLASSES and config.model.num_classes != train.num_classes:
         text = (
             f"model.num_classes={config.model.num_classes}, but the data have {train.num_classes} classes; "
             f"use --config.model.num_classes={train.num_classes}."

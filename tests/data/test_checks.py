@@ -39,6 +39,31 @@ def test_classes_of_one_split_only_are_found(photos):
     ]
 
 
+@pytest.mark.parametrize("num_classes", [None, 2])
+def test_one_class_is_nothing_to_learn(photos, num_classes):
+    for split in ("train", "val"):
+        shutil.rmtree(photos / split / "class0")
+    config = configuration.default_config()
+    config.data.path, config.model.num_classes, config.batch_size = str(photos), num_classes, 2
+    sources = experiment.open_sources(config)
+    experiment.settle_classes(config, sources)
+    assert [fault.text for fault in experiment.data_faults(config, sources)] == [
+        (
+            f"{photos}/train has one class folder, class1, so there is nothing to tell apart; add folders of other "
+            "classes, or name the folder above the classes as data.path."
+        )
+    ]
+
+
+def test_arrays_of_one_class_are_found():
+    images, labels = np.zeros((2, 2, 2, 3), np.uint8), np.zeros(2, np.int32)
+    for names, there in {("a",): "a", (): "none"}.items():
+        source = ArraySource(images, labels, names)
+        assert checks.find_problems({"train": source, "eval": source})[0] == (
+            f"the data have fewer than two classes ({there}), so there is nothing to tell apart; name other data."
+        )
+
+
 def test_labels_out_of_range_are_found():
     images = np.zeros((4, 2, 2, 3), np.uint8)
     good = ArraySource(images, np.array([0, 1, 0, 1], np.int32), ("a", "b"))
