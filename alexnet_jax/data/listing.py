@@ -1,6 +1,7 @@
 """Lists a tree of images, one folder a class, and remembers the list while the tree stays the same."""
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from alexnet_jax.data.fingerprint import digest
+from alexnet_jax.errors import reading
 
 EXTENSIONS = (".jpeg", ".jpg", ".png")
 CACHED_FROM = 10_000  # images; fewer are listed in less time than it takes to read a cache
@@ -30,8 +32,11 @@ def list_images(
       class_names: Of the folders, by label.
       cache: A file to keep a long list in, in a directory of the run; None keeps none. It is valid while every class
         folder has the modification time it had: adding, removing or renaming a file changes that.
+
+    Raises:
+      RequestError: If a folder cannot be read.
     """
-    times = [(root / name).stat().st_mtime_ns for name in class_names]
+    times = [_modified(root / name) for name in class_names]
     signature = digest([str(root.absolute()), json.dumps([class_names, times])])
     names = _read(cache, signature, len(class_names)) if cache else None
     if names is None:
@@ -46,17 +51,44 @@ def list_images(
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
-    """Returns the names of the folders in ``root``, sorted, but for hidden ones such as .ipynb_checkpoints."""
-    with os.scandir(root) as entries:
-        return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
+    """Returns the names of the folders in ``root``, sorted, but for hidden ones such as .ipynb_checkpoints.
+
+    Raises:
+      RequestError: If ``root``, or what lies in it, cannot be read.
+    """
+    with reading(root), os.scandir(root) as entries:
+        return tuple(
+            sorted(e.name for e in entries if not e.name.startswith(".") and _is_folder(e))
+        )
 
 
 def images(folder: Path) -> Iterator[str]:
-    """Yields the names of a folder's images, but for hidden files such as a Mac's ._NAME.jpg, which are none."""
-    with os.scandir(folder) as entries:
+    """Yields the names of a folder's images, but for hidden files such as a Mac's ._NAME.jpg, which are none.
+
+    Raises:
+      RequestError: If ``folder`` cannot be read.
+    """
+    with reading(folder), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("."):
                 yield entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Returns whether an entry is a folder, or a link to one; a link that leads back to itself is none."""
+    with reading(Path(entry)):
+        try:
+            return entry.is_dir()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return False
+            raise
+
+
+def _modified(folder: Path) -> int:
+    """Returns a folder's modification time, in nanoseconds."""
+    with reading(folder):
+        return folder.stat().st_mtime_ns
 
 
 def _scan(root: Path, class_names: tuple[str, ...]) -> list[list[str]]:

@@ -34,7 +34,7 @@ from alexnet_jax.data.sources.packed import (
     read_manifest,
     refuse_damaged,
 )
-from alexnet_jax.errors import RequestError, writing
+from alexnet_jax.errors import RequestError, reading, writing
 
 PLAN_FILE = "plan.json"  # what is being packed; there while it is
 POLICY = (
@@ -128,23 +128,30 @@ def _pack(
 
 
 def verify(out: Path, manifest: dict[str, Any]) -> list[str]:
-    """Returns a line for each file whose size or checksum is not the manifest's.
+    """Returns a line for each file that cannot be read, or whose size or checksum is not the manifest's.
 
     Raises:
       RequestError: If the manifest is damaged.
     """
     with refuse_damaged(out / MANIFEST_FILE):
         said = {name: (file["bytes"], file["sha256"]) for name, file in files(manifest).items()}
-    wrong = []
-    for name, (size, checksum) in said.items():
-        path = out / name
-        if not path.is_file():
-            wrong.append(f"{path} is missing")
-        elif path.stat().st_size != size:
-            wrong.append(f"{path} has {path.stat().st_size} bytes, not {size}")
-        elif _sha256(path) != checksum:
-            wrong.append(f"{path} has another checksum than when it was packed")
-    return wrong
+    lines = (_difference(out / name, size, checksum) for name, (size, checksum) in said.items())
+    return [line for line in lines if line]
+
+
+def _difference(path: Path, size: int, checksum: str) -> str:
+    """Returns what is wrong with a file; empty where nothing is."""
+    try:
+        with reading(path):
+            if not path.is_file():
+                return f"{path} is missing"
+            if (there := path.stat().st_size) != size:
+                return f"{path} has {there} bytes, not {size}"
+            if _sha256(path) != checksum:
+                return f"{path} has another checksum than when it was packed"
+    except RequestError as error:  # the other files are still to be looked at
+        return str(error)
+    return ""
 
 
 def _plan(request: Request) -> dict[str, Any]:

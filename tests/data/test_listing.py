@@ -13,6 +13,7 @@ from rich.console import Console
 import alexnet_jax
 from alexnet_jax.data import listing
 from alexnet_jax.data.sources import folder
+from alexnet_jax.errors import RequestError
 from tests.data.folders import source_settings
 
 ROOT = Path(alexnet_jax.__file__).parents[1]
@@ -125,6 +126,27 @@ def test_a_run_does_without_a_cache_that_cannot_be_kept(tree, tmp_path, monkeypa
     assert list((tmp_path / "run").iterdir()) == []  # nor is a part of it left behind
 
 
+def test_a_link_to_itself_is_no_folder(tree):
+    (tree / "loop").symlink_to("loop")
+    assert listing.class_folders(tree) == NAMES
+
+
+def test_what_cannot_be_read_is_named(tree):
+    gone, long = tree / "gone", tree / "long"
+    long.symlink_to("x" * 300)
+    for place, reason, look in [
+        (gone, "No such file or directory", lambda: listing.class_folders(gone)),
+        (gone, "No such file or directory", lambda: list(listing.images(gone))),
+        (gone, "No such file or directory", lambda: listing.list_images(tree, ("gone",), None)),
+        (long, "File name too long", lambda: listing.class_folders(tree)),
+    ]:
+        with pytest.raises(RequestError) as raised:
+            look()
+        assert str(raised.value) == (
+            f"{place} cannot be read ({reason}); make it readable, or name another."
+        )
+
+
 def test_a_terminal_is_told_the_path_as_it_is(tree, monkeypatch):
     text = io.StringIO()
     console = functools.partial(Console, file=text, force_terminal=True, width=300)
@@ -143,6 +165,7 @@ from pathlib import Path
 from alexnet_jax.data import pipeline, decode
 from alexnet_jax.data.order import TrainOrder
 from alexnet_jax.data.sources import folder
+from alexnet_jax.errors import RequestError
 from tests.data.folders import source_settings
 root = Path({str(tmp_path)!r})
 from PIL import Image

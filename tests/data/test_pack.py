@@ -1,5 +1,6 @@
 """Packing: the files, and what is read from them."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -123,6 +124,25 @@ def test_verify_finds_one_flipped_byte(whole, tmp_path, capsys):
     assert lines == [
         f"{out / 'train-00000.bin'} has 0 bytes, not {16 * 64 * 64 * 3}",
         f"{out / 'train-labels.npy'} is missing",
+    ]
+
+
+def test_verify_goes_on_after_a_file_that_cannot_be_read(whole, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "train-shapes.npy").unlink()
+    checksum = packing._sha256
+
+    def failing(path):
+        if path.name == "train-00000.bin":
+            raise OSError(errno.EIO, "Input/output error")
+        return checksum(path)
+
+    monkeypatch.setattr(packing, "_sha256", failing)
+    assert door.main(["pack", "--verify", str(out)]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"{out / 'train-00000.bin'} cannot be read (Input/output error); make it readable, or name another.",
+        f"{out / 'train-shapes.npy'} is missing",
     ]
 
 

@@ -32,6 +32,21 @@ def _write_cifar10(root, records_per_file: int = 4, *, mindspore: bool = False) 
     return records
 
 
+@pytest.mark.parametrize("name", ["folder", "cifar10_binary", "tfds", "packed"])
+def test_a_directory_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch, name):
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for question in ("exists", "is_dir", "is_file"):
+        monkeypatch.setattr(f"pathlib.Path.{question}", refused)
+    place = tmp_path / "manifest.json" if name == "packed" else tmp_path
+    with pytest.raises(RequestError) as raised:
+        _open(name, path=tmp_path)
+    assert str(raised.value) == (
+        f"{place} cannot be read (Permission denied); make it readable, or name another."
+    )
+
+
 class TestDigits:
     def test_sizes_and_classes(self):
         train, test = _open("digits"), _open("digits", "eval")
@@ -131,6 +146,16 @@ class TestCifar10:
         with pytest.raises(
             RequestError, match=f"has {keep} bytes, which is not a whole number of 3073"
         ):
+            _open("cifar10_binary", path=tmp_path)
+
+    def test_a_file_that_cannot_be_read(self, tmp_path, monkeypatch):
+        _write_cifar10(tmp_path)
+
+        def failing(*arguments):
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(np, "fromfile", failing)
+        with pytest.raises(RequestError, match=r"data_batch_1\.bin cannot be read \(Input/output"):
             _open("cifar10_binary", path=tmp_path)
 
     def test_bad_label(self, tmp_path):

@@ -206,6 +206,21 @@ def test_without_the_data(workdir, tmp_path):
     assert "Mistakes" not in page
 
 
+def test_data_that_cannot_be_read_are_named(tmp_path):
+    config = default_config()
+    config.data.path, config.model.num_classes = str(tmp_path), 2
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "ant").symlink_to("x" * 300)
+    missing = []
+    assert examination._open(config, missing) is None
+    assert missing == [
+        (
+            f"The data are not here, so nothing was evaluated again: {tmp_path}/train/ant cannot be read (File name "
+            "too long); make it readable, or name another."
+        )
+    ]
+
+
 def test_settings_of_another_version(bare):
     settings = json.loads((bare / "config.json").read_text())
     (bare / "config.json").write_text(json.dumps(settings | {"flux": 1}))

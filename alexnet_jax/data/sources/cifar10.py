@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_jax.data.sources.base import ArraySource, SourceSettings
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, reading
 
 IMAGE_SIZE = 32
 RECORD_BYTES = 1 + 3 * IMAGE_SIZE * IMAGE_SIZE  # the label, then the R, G and B planes, row by row
@@ -32,7 +32,7 @@ def open_split(settings: SourceSettings, split: str) -> ArraySource:
     layout, cifar-10-verify-bin for the test file.
 
     Raises:
-      RequestError: If a file is missing, empty, cut short, or holds a label above 9.
+      RequestError: If a file is missing, unreadable, empty, cut short, or holds a label above 9.
     """
     if not settings.path:
         raise RequestError(f"data.source='cifar10_binary' needs data.path; {HOW_TO}")
@@ -43,21 +43,24 @@ def open_split(settings: SourceSettings, split: str) -> ArraySource:
 
 
 def _find(root: Path, name: str) -> Path:
-    for folder in FOLDERS:
-        if (root / folder / name).is_file():
-            return root / folder / name
+    with reading(root):
+        for folder in FOLDERS:
+            if (root / folder / name).is_file():
+                return root / folder / name
     raise RequestError(f"data.path={str(root)!r} holds no CIFAR-10 file {name}; {HOW_TO}")
 
 
 def _read(file: Path) -> np.ndarray:
     """Returns the file's records [n, 3073] uint8."""
-    size = file.stat().st_size
+    with reading(file):
+        size = file.stat().st_size
     if size == 0 or size % RECORD_BYTES:
         raise RequestError(
             f"{file} has {size} bytes, which is not a whole number of {RECORD_BYTES}-byte records: it is empty, "
             "cut short, or not CIFAR-10's binary version; download it again."
         )
-    records = np.fromfile(file, np.uint8).reshape(-1, RECORD_BYTES)
+    with reading(file):
+        records = np.fromfile(file, np.uint8).reshape(-1, RECORD_BYTES)
     if np.max(records[:, 0]) >= len(CLASS_NAMES):
         bad = int(np.argmax(records[:, 0] >= len(CLASS_NAMES)))
         raise RequestError(

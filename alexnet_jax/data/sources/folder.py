@@ -87,12 +87,13 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
     ``settings.eval_fraction``, where that is not 0.
 
     Raises:
-      RequestError: If the directory is missing, empty, has images but no class folders, a class folder without a
-        training image, only one of two lists, or too few images to divide.
+      RequestError: If the directory is missing, unreadable, empty, has images but no class folders, a class folder
+        without a training image, only one of two lists, or too few images to divide.
     """
     if not settings.path:
         raise RequestError(f"data.source='folder' needs data.path.\n{_how_to(settings)}")
-    root, divides = _class_root(settings, split)
+    with reading(Path(settings.path)):
+        root, divides = _class_root(settings, split)
     class_names = class_folders(root)
     if not class_names:
         raise RequestError(_no_classes(root, _how_to(settings)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from alexnet_jax.data.fingerprint import digest
 from alexnet_jax.data.sources.base import Example, SourceSettings
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, reading
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
@@ -150,16 +150,18 @@ def read_manifest(root: Path) -> dict[str, Any]:
     """Returns the manifest of a complete packed data set.
 
     Raises:
-      RequestError: If there is none, or another version wrote it.
+      RequestError: If there is none, it cannot be read, or another version wrote it.
     """
     file = root / MANIFEST_FILE
-    if not file.is_file():
+    with reading(file):
+        encoded = file.read_bytes() if file.is_file() else None
+    if encoded is None:
         raise RequestError(
             f"data.path={str(root)!r} is no packed data set: it has no {MANIFEST_FILE}. Make one, or finish one that "
             "was interrupted: python -m alexnet_jax pack SOURCE OUT."
         )
     with refuse_damaged(file):
-        manifest = json.loads(file.read_bytes())
+        manifest = json.loads(encoded)
         found = manifest["format"]
     if found != FORMAT:
         raise RequestError(f"{file} is of format {found}, this version reads {FORMAT}; pack again.")

@@ -22,7 +22,7 @@ from alexnet_jax.data.sources.base import (
     SourceSettings,
 )
 from alexnet_jax.data.sources.tfrecord import TfrecordFiles
-from alexnet_jax.errors import RequestError
+from alexnet_jax.errors import RequestError, reading
 
 DEFAULT_DIRECTORY = "~/tensorflow_datasets"  # TFDS's own
 METADATA_FILE = "dataset_info.json"
@@ -163,7 +163,10 @@ class _Deserialized:
 
 def _open_builder(settings: SourceSettings, split: str) -> tuple[Any, str]:
     """Returns TFDS's builder of the prepared data set and the name of the split in it."""
-    builder = _builder(_find(settings))
+    root = Path(settings.path or DEFAULT_DIRECTORY).expanduser()
+    with reading(root):
+        directory = _find(settings, root)
+    builder = _builder(directory)
     _keys(builder.info)
     wanted = _split_name(builder.info, settings, split)
     if not _num_examples(builder.info, wanted):
@@ -210,9 +213,8 @@ def _num_examples(info: Any, split: str) -> int:
     return sum(counts) if all(count > 0 for count in counts) else 0  # of train[5:2] it makes -3
 
 
-def _find(settings: SourceSettings) -> Path:
+def _find(settings: SourceSettings, root: Path) -> Path:
     """Returns the directory of the prepared data set, the newest version where none is named."""
-    root = Path(settings.path or DEFAULT_DIRECTORY).expanduser()
     if (root / METADATA_FILE).is_file():
         return root
     if not settings.name:
