@@ -4,10 +4,11 @@ JPEGs are decoded by libjpeg-turbo (simplejpeg), everything it refuses by Pillow
 Resizing is Pillow's, antialiased.
 """
 
+import contextlib
 import io
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import simplejpeg
@@ -24,7 +25,8 @@ CROP_TRIES = 10  # as torchvision: then fall back to the largest centred crop of
 REDUCED_MARGIN = 2
 REDUCTIONS = (8, 4, 2)
 FAST_COLORS = ("YCbCr", "Gray")  # what simplejpeg and Pillow turn into the same RGB
-# What Pillow raises for one kind of damage or another.
+# What Pillow raises for one kind of damage or another. Its RuntimeErrors are made OSErrors where it decodes: those of
+# whatever else reads an example are failures of the program.
 UNREADABLE = (
     OSError,
     ValueError,
@@ -42,16 +44,31 @@ def open_image(encoded: bytes) -> Image.Image:
       PIL.UnidentifiedImageError: If the bytes are no image.
       OSError: If the image is cut short.
     """
-    return as_rgb(Image.open(io.BytesIO(encoded)))
+    with _pillow_decodes():
+        return as_rgb(Image.open(io.BytesIO(encoded)))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Returns an image in RGB, whatever its mode."""
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow would clip instead of scaling
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+    """Returns an image in RGB, whatever its mode; one that Pillow opened is decoded now.
+
+    Raises:
+      OSError: If the image is cut short; other kinds of damage raise others of ``UNREADABLE``.
+    """
+    with _pillow_decodes():
+        if image.mode.startswith("I"):  # 16 bits a pixel; Pillow would clip instead of scaling
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        return image.convert("RGB")
+
+
+@contextlib.contextmanager
+def _pillow_decodes() -> Iterator[None]:
+    """Raises as an OSError what Pillow says of a damaged AVIF (RuntimeError) or an odd DDS (NotImplementedError)."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
 def decode_resized(encoded: bytes, plan: Plan) -> np.ndarray:

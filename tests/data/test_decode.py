@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from alexnet_jax.data import decode
+from alexnet_jax.data.broken import BrokenImages
 
 
 def _gradient(width: int, height: int) -> np.ndarray:
@@ -115,3 +116,40 @@ def test_broken_images_raise():
         decode.center(40, 32)(encoded[:-200], _generator())
     with pytest.raises(UnidentifiedImageError):
         decode.center(40, 32)(b"not an image", _generator())
+
+
+def _damaged_dds() -> bytes:
+    """Its pixel format, at byte 80 of the file, is none that there is."""
+    encoded = bytearray(_encode(_gradient(60, 60), "DDS"))
+    encoded[80:84] = bytes(4)
+    return bytes(encoded)
+
+
+def _damaged_avif() -> bytes:
+    """The start of the pixels is overwritten; their header is whole."""
+    encoded = bytearray(_encode(_gradient(60, 60), "AVIF"))
+    place = encoded.find(b"mdat") - 3
+    encoded[place : place + 8] = b"\xff" * 8
+    return bytes(encoded)
+
+
+Image.init()
+DAMAGED = [_damaged_dds, *([_damaged_avif] if "AVIF" in Image.SAVE else [])]
+
+
+@pytest.mark.parametrize("damaged", DAMAGED)
+def test_damage_that_pillow_calls_a_runtime_error_is_a_broken_image(damaged):
+    """As no other RuntimeError is: those of the program end a run."""
+    broken = BrokenImages("train", 2, 0.5)
+    loads = [damaged, lambda: _encode(_gradient(60, 60))]
+    image = broken.first_readable(
+        [], 0, lambda index: decode.center(40, 32)(loads[index](), _generator())
+    )
+    assert image.shape == (32, 32, 3)
+    assert (broken.found(), broken.retries) == ([0], 0)
+    with pytest.raises(RuntimeError, match="of the program"):
+        broken.first_readable([], 1, _failing)
+
+
+def _failing(index: int) -> None:
+    raise RuntimeError("of the program")
