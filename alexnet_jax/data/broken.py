@@ -14,6 +14,11 @@ from alexnet_jax.errors import RequestError
 _log = logging.getLogger(__name__)
 _Loaded = TypeVar("_Loaded")
 RETRY_SECONDS = (0.1, 1.0, 5.0)  # before the second, third and fourth try of a read
+# Of reads that fail as they did, however often they are tried; None is the decoder's, not the disk's.
+LASTING = (
+    *(None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
+    *(errno.ELOOP, errno.ENAMETOOLONG),
+)
 LISTED = 20  # of the broken images, in the message that stops a run
 
 
@@ -79,7 +84,7 @@ class BrokenImages:
             try:
                 return load(index)
             except OSError as error:
-                if error.errno in (None, errno.ENOENT):  # None: of the decoder, not of the disk
+                if error.errno in LASTING:
                     raise
                 with self._lock:
                     self.retries += 1

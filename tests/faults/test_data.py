@@ -57,6 +57,25 @@ def test_a_vanished_file_is_replaced_at_once_and_too_many_end_the_run(caplog):
         strict.first_readable([], 3, _failing(100, errno.ENOENT))
 
 
+@pytest.mark.parametrize("kind", ["folder", "loop", "refused"])
+def test_what_waiting_cannot_change_is_not_tried_again(tmp_path, kind):
+    photo = tmp_path / "0.jpg"
+    if kind == "folder":
+        photo.mkdir()
+    elif kind == "loop":
+        photo.symlink_to(photo)
+
+    def load(index: int) -> bytes:
+        if kind == "refused":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return photo.read_bytes()
+
+    images = BrokenImages("train", 1, 0.0)
+    with pytest.raises(RequestError, match="1 of the 1 train images cannot be read"):
+        images.first_readable([], 0, load)
+    assert images.retries == 0
+
+
 def _photos(root: Path, file_format: str = "array_record") -> tuple[Source, Path]:
     """Returns a TFDS source of seven JPEGs, nothing of which is read yet, and its file."""
     splits = {"train": [(jpeg(i), i % 2) for i in range(7)]}
