@@ -15,6 +15,7 @@ from alexnet_jax.errors import RequestError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+CHANNELS = (1, 3, 4)  # of one image; a batch of grey images so narrow is none
 PLANS = {"center": decode.shorter_side, "squash": decode.both_sides}
 
 
@@ -47,6 +48,11 @@ def preprocess(
     if isinstance(images, str | bytes | os.PathLike | Image.Image):
         raise RequestError(
             f"preprocess takes a list of images; got one {type(images).__name__}. Use preprocess([image])."
+        )
+    shape = getattr(images, "shape", None)  # of an array, whose rows would pass for grey images
+    if shape is not None and (len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS)):
+        raise RequestError(
+            f"preprocess takes a list of images; got one array of shape {tuple(shape)}. Use preprocess([image])."
         )
     if protocol not in PLANS:
         raise RequestError(f"protocol={protocol!r} is unknown; use one of: {', '.join(PLANS)}.")

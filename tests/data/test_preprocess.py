@@ -71,6 +71,21 @@ def test_what_is_no_image_is_refused(images, message):
         alexnet_jax.preprocess(images)
 
 
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 1), (40, 50, 3), (40, 50, 4)])
+def test_an_array_that_is_one_image_is_refused(shape):
+    """Its rows would pass for grey images."""
+    message = f"preprocess takes a list of images; got one array of shape {shape}. Use preprocess([image])."
+    with pytest.raises(RequestError, match=re.escape(message)):
+        alexnet_jax.preprocess(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(2, 40, 50), (2, 40, 50, 3), (1, 4, 4, 3)])
+def test_an_array_may_be_a_batch(shape):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    one_by_one = alexnet_jax.preprocess(list(images))
+    np.testing.assert_array_equal(alexnet_jax.preprocess(images), one_by_one)
+
+
 def test_a_file_that_is_no_image_is_named(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not pixels")
