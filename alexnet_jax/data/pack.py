@@ -199,7 +199,9 @@ def _open_directory(out: Path, plan: dict[str, Any]) -> None:
     if (out / PLAN_FILE).is_file():
         with refuse_damaged(out / PLAN_FILE):
             before = json.loads((out / PLAN_FILE).read_text())
-            differences = [key for key in plan if before[key] != plan[key]]
+            # The source may be named otherwise, or have moved; its fingerprints tell whether it is the same.
+            decisive = plan.keys() - {"source"}
+            differences = sorted(key for key in decisive if before[key] != plan[key])
         if differences:
             raise RequestError(
                 f"{out} holds a part of another packing ({', '.join(differences)} differ); ask for the same again to "

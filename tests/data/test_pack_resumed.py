@@ -1,5 +1,6 @@
 """Packing that was interrupted, killed or damaged half-way goes on to the same files."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -56,6 +57,11 @@ def test_an_interrupted_packing_is_finished_alike(photos, tmp_path, stop_after):
         open_packed(tmp_path / "out")
     # whole shards, of three
     _assert_goes_on(request, tmp_path, stop_after // 16 * 16 + stop_after % 16 // 3 * 3)
+
+
+def test_a_source_named_otherwise_is_the_same(photos, tmp_path):
+    request = _interrupt(photos, tmp_path / "out", stop_after=9)
+    _assert_goes_on(dataclasses.replace(request, name="photos/"), tmp_path, 9)
 
 
 @pytest.mark.parametrize(
