@@ -237,6 +237,18 @@ class TestFolder:
         assert len(source[0]["image"]) > 0
         np.testing.assert_array_equal(source.labels, [0, 2])
 
+    def test_a_list_as_other_programs_write_it(self, tmp_path):
+        """With a byte-order mark, ./ before each path, \\r\\n at each end, and a name that holds U+2028 and U+0085."""
+        _write_folder(tmp_path)
+        image = tmp_path / "train/ant/0.png"
+        image.rename(image.with_name("a\u2028b\x85c.png"))
+        lines = ["./train/ant/a\u2028b\x85c.png 0", "./cow/1.JPEG 2", "train/bee/0.png 1"]
+        text = "\ufeff" + "".join(f"{line}\r\n" for line in lines)
+        (tmp_path / "train_list.txt").write_bytes(text.encode())
+        source = _open("folder", path=tmp_path)
+        assert source.paths == ["ant/a\u2028b\x85c.png", "cow/1.JPEG", "bee/0.png"]
+        np.testing.assert_array_equal(source.labels, [0, 2, 1])
+
     def test_a_list_that_cannot_be_read(self, tmp_path, monkeypatch):
         _write_folder(tmp_path)
         (tmp_path / "train_list.txt").write_text("cow/1.JPEG 2\n")

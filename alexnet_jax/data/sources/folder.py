@@ -180,11 +180,12 @@ def _too_few(root: Path, labels: list[int], fraction: float, split: str) -> str:
 
 
 def _read_list(list_file: Path, prefix: str, num_classes: int) -> tuple[list[str], list[int]]:
-    """Reads lines "relative/path label"; paths may begin with ``prefix``, the split's folder, which is left off."""
+    """Reads lines "relative/path label"; paths may begin with ./ and ``prefix``, the split's folder, both left off."""
     with reading(list_file):
         text = list_file.read_text(errors="surrogateescape")  # names of files are bytes, not UTF-8
     paths, labels = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # A name may hold what splitlines() takes for the end of a line, U+0085 or U+2028; editors may begin with U+FEFF.
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
             continue
         path, _, label = line.rpartition(" ")
@@ -193,7 +194,7 @@ def _read_list(list_file: Path, prefix: str, num_classes: int) -> tuple[list[str
                 f"{list_file}, line {number}: got {line!r}; a line is 'relative/path label' with a label from 0 to "
                 f"{num_classes - 1} (there are {num_classes} class folders)."
             )
-        paths.append(path.removeprefix(prefix))
+        paths.append(path.removeprefix("./").removeprefix(prefix))
         labels.append(int(label))
     return paths, labels
 
