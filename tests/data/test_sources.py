@@ -375,6 +375,18 @@ class TestFolder:
             f"{advice[split]}"
         )
 
+    def test_a_class_of_which_none_is_left_to_train_on(self, tmp_path):
+        _write_folder(tmp_path, per_class=3)
+        for name in ("bee", "cow"):
+            for number in (1, 2):
+                (tmp_path / "train" / name / f"{number}.JPEG").unlink()
+        with pytest.raises(RequestError) as raised:
+            _open("folder", path=tmp_path / "train", eval_fraction=0.5)
+        assert str(raised.value) == (
+            f"2 class folders in {tmp_path / 'train'} have too few images for data.eval_fraction=0.5, so that none is "
+            "left to train on: bee, cow. Add images, or use less."
+        )
+
     @pytest.mark.parametrize(
         ("fraction", "counts"), [(0.2, (0, 0, 1, 1, 2)), (0.5, (1, 1, 2, 3, 5))]
     )

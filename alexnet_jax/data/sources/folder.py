@@ -14,7 +14,7 @@ from alexnet_jax.errors import RequestError, reading
 _log = logging.getLogger(__name__)
 FOLDERS = {"train": "train", "eval": "val"}
 LISTS = {split: f"{folder}_list.txt" for split, folder in FOLDERS.items()}
-LISTED = 5  # of the class folders without images, in a message
+LISTED = 5  # of class folders, in a message
 
 HOW_TO = """\
 ImageNet (ILSVRC 2012) is free for research but must be requested:
@@ -113,10 +113,7 @@ def open_split(settings: SourceSettings, split: str) -> FolderSource:
             raise RequestError(f"{empty} Remove them, or put their images there.")
         _log.warning("%s Nothing is measured on them.", empty)
     if divides:
-        held = held_out(np.array(labels), settings.eval_fraction)
-        chosen = np.flatnonzero(held == (split == "eval"))
-        if not len(chosen):
-            raise RequestError(_too_few(root, labels, settings.eval_fraction, split))
+        chosen = _chosen(split, root, class_names, labels, settings.eval_fraction)
         paths, labels = [paths[i] for i in chosen], [labels[i] for i in chosen]
     return FolderSource(root, paths, np.array(labels, np.int32), class_names)
 
@@ -149,6 +146,25 @@ def _class_root(settings: SourceSettings, split: str) -> tuple[Path, bool]:
     return root, divides
 
 
+def _chosen(
+    split: str, root: Path, class_names: tuple[str, ...], labels: list[int], fraction: float
+) -> list[int]:
+    """Returns the places of a split's images among all those of an undivided folder.
+
+    Raises:
+      RequestError: If there are none, or none of a class to train on.
+    """
+    held = held_out(np.array(labels), fraction)
+    chosen = np.flatnonzero(held == (split == "eval")).tolist()
+    if not chosen:
+        raise RequestError(_too_few(root, labels, fraction, split))
+    without = sorted(set(labels) - {labels[place] for place in chosen})
+    if split == "train" and without:
+        names = [class_names[label] for label in without]
+        raise RequestError(_none_to_train_on(root, names, fraction))
+    return chosen
+
+
 def held_out(labels: np.ndarray, fraction: float) -> np.ndarray:
     """Marks the examples to evaluate with: of each class ``fraction``, rounded and evenly spaced.
 
@@ -162,6 +178,17 @@ def held_out(labels: np.ndarray, fraction: float) -> np.ndarray:
     starts = np.searchsorted(labels, labels)  # where each example's class begins
     places = np.arange(len(labels)) - starts
     return np.floor((places + 1) * fraction + 0.5) > np.floor(places * fraction + 0.5)
+
+
+def _none_to_train_on(root: Path, names: list[str], fraction: float) -> str:
+    return (
+        f"{len(names)} class folders in {root} have too few images for data.eval_fraction={fraction:g}, so that none "
+        f"is left to train on: {_listed(names)}. Add images, or use less."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
 
 
 def _too_few(root: Path, labels: list[int], fraction: float, split: str) -> str:
@@ -205,10 +232,9 @@ def _without_images(class_names: tuple[str, ...], labels: list[int], root: Path)
     empty = [name for label, name in enumerate(class_names) if label not in there]
     if not empty:
         return ""
-    listed = ", ".join(empty[:LISTED]) + ", ..." * (len(empty) > LISTED)
     return (
         f"{len(empty)} of the {len(class_names)} class folders in {root} hold no image ({', '.join(EXTENSIONS)}): "
-        f"{listed}."
+        f"{_listed(empty)}."
     )
 
 
