@@ -197,7 +197,7 @@ def _card(run: Run) -> list[tuple[str, str]]:
     """Returns the run card as names and texts."""
     settings, card = run.settings, run.card
     rows = [
-        ("Directory", run.workdir.name),
+        ("Directory", run.workdir.resolve().name),
         ("Network", f"{settings['model']['variant']}, {settings['model']['num_classes']} classes"),
         ("Data", f"{settings['data']['source']} {settings['data']['path']}".strip()),
         ("Batch", f"{settings['batch_size']} images"),

@@ -99,6 +99,12 @@ def _page_of(path) -> str:
     return (path / "report.html").read_text()
 
 
+def test_a_run_reported_from_its_own_directory_has_its_name(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text(default_config().to_json())
+    monkeypatch.chdir(tmp_path)
+    assert ("Directory", tmp_path.name) in page._card(read_run(Path()))
+
+
 def test_a_file_s_name_that_is_not_utf_8_is_shown_with_a_replacement(
     workdir, tmp_path, monkeypatch
 ):
