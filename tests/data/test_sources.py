@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import shutil
 
 import numpy as np
@@ -12,9 +13,9 @@ from alexnet_jax.errors import RequestError
 from tests.data.folders import source_settings
 
 
-def _open(name: str, split: str = "train", path="", **changes):
+def _open(source: str, split: str = "train", path="", **changes):
     values = {"num_classes": 10, "synthetic_examples": 40} | changes
-    return SOURCES[name](source_settings(path, **values), split)
+    return SOURCES[source](source_settings(path, **values), split)
 
 
 def _write_cifar10(root, records_per_file: int = 4, *, mindspore: bool = False) -> np.ndarray:
@@ -45,6 +46,15 @@ def test_a_directory_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch, 
     assert str(raised.value) == (
         f"{place} cannot be read (Permission denied); make it readable, or name another."
     )
+
+
+@pytest.mark.parametrize("name", ["folder", "cifar10_binary", "tfds", "packed"])
+def test_a_path_may_begin_at_home(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(RequestError, match=re.escape(f"{tmp_path}/none")):
+        _open(name, path="~/none", name="photos")
+    with pytest.raises(RequestError, match="~nobody-of-this-name/none"):
+        _open(name, path="~nobody-of-this-name/none", name="photos")
 
 
 class TestDigits:

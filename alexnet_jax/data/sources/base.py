@@ -1,6 +1,7 @@
 """What a data set looks like to the pipeline."""
 
 import dataclasses
+import os
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
@@ -67,7 +68,8 @@ class SourceSettings:
     """What a source may need to open itself; each reads what concerns it.
 
     Attributes:
-      path: Directory of the data.
+      path: Directory of the data; of ~ and ~USER at its start, which no shell expands behind ``=`` or ``:``, the
+        home directory is made.
       image_size: Height and width of the network's input, in pixels.
       num_classes: Of the model.
       synthetic_examples: Training examples of made data.
@@ -92,6 +94,9 @@ class SourceSettings:
     eval_protocol: str = "center"
     eval_fraction: float = 0.0
     cache_dir: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", os.path.expanduser(self.path))
 
 
 @dataclasses.dataclass(frozen=True)

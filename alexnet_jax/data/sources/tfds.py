@@ -163,7 +163,7 @@ class _Deserialized:
 
 def _open_builder(settings: SourceSettings, split: str) -> tuple[Any, str]:
     """Returns TFDS's builder of the prepared data set and the name of the split in it."""
-    root = Path(settings.path or DEFAULT_DIRECTORY).expanduser()
+    root = Path(settings.path or os.path.expanduser(DEFAULT_DIRECTORY))
     with reading(root):
         directory = _find(settings, root)
     builder = _builder(directory)
