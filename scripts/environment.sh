@@ -1,6 +1,7 @@
 # Sourced by the other scripts: makes a virtual environment with this checkout and some of its extras.
 #
 #   make_environment NAME EXTRAS    creates .venv-NAME-PYTHONVERSION in the checkout and sets $python to its interpreter
+#   install_plugin PYTHON           adds the PJRT plugin that backends are tested with
 #
 # PYTHON chooses the interpreter, 3.11 to 3.13; default: the first suitable of python3 and python3.13 ... python3.11.
 
@@ -34,4 +35,12 @@ make_environment() {
   fi
   "$python" -m pip install -qq --upgrade pip
   (cd "$checkout" && "$python" -m pip install -qq --editable ".[$2]")
+}
+
+install_plugin() { # XLA's own for the CPU, from outside JAX's tree; --no-deps, or it would replace jax by an older one
+  if [ "$(uname -sm)" = "Linux x86_64" ]; then
+    "$1" -m pip install -qq --no-deps lammps-jax-pjrt-cpu==0.11.2
+  else
+    echo "Tests of PJRT plugins not run: the plugin they use exists for Linux on x86-64 only"
+  fi
 }

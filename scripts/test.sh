@@ -8,12 +8,7 @@ set -euo pipefail
 
 make_environment test "${EXTRAS:-test}"
 cd "$checkout"
-# XLA's CPU plugin from outside JAX's tree, to test backends with; --no-deps, or it would replace jax by an older one.
-if [ "$(uname -sm)" = "Linux x86_64" ]; then
-  "$python" -m pip install -qq --no-deps lammps-jax-pjrt-cpu==0.11.2
-else
-  echo "Tests of PJRT plugins not run: the plugin they use exists for Linux on x86-64 only"
-fi
+install_plugin "$python"
 # A file's tests stay in one process, so that its runs and compiled programs are made once; in order, as the last files
 # are short. A process that dies is not replaced: with loadfile, pytest-xdist would then wait for ever.
 "$python" -m pytest -rs --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder \
