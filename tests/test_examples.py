@@ -1,5 +1,6 @@
 """The examples, and the README's twelve lines, run on photographs and small networks."""
 
+import ast
 import runpy
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def here(model, tmp_path, monkeypatch):
 
 def run(monkeypatch, name, *arguments):
     monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-    runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+    return runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
 
 
 def test_the_readmes_twelve_lines(here, capsys):
@@ -74,6 +75,13 @@ def test_fine_tune_a_folder(here, monkeypatch, capsys):
     assert all(" one" in line and " other" in line for line in labelled)
 
 
+def _deploy(directory, monkeypatch):
+    """Runs the example once and returns what it defines."""
+    stablehlo.write(alexnet_jax.create("cifar32", num_classes=2), directory / "d.stablehlo")
+    (directory / "d.png").write_bytes(photos.encode(photos.photo(0), "PNG"))
+    return run(monkeypatch, "deploy.py", directory / "d.stablehlo", directory / "d.png")
+
+
 def test_deploy(here, model, monkeypatch, capsys):
     stablehlo.write(model, here / "m.stablehlo")
     run(monkeypatch, "deploy.py", "m.stablehlo", "photo.jpg", "photos/0.png")
@@ -81,6 +89,30 @@ def test_deploy(here, model, monkeypatch, capsys):
     best = np.asarray(model(images)).argmax(axis=1)
     lines = capsys.readouterr().out.splitlines()
     assert [int(line.split()[1]) for line in lines] == best.tolist()
+
+
+def test_deploy_needs_no_more_than_is_said():
+    tree = ast.parse((ROOT / "examples" / "deploy.py").read_text())
+    names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names += [a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names]
+    assert set(names) - sys.stdlib_module_names == {"jax", "numpy", "PIL"}
+    needed = "with `jax`, `flatbuffers`, NumPy and\nPillow, without this package"
+    assert needed in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_deploy_reads_an_image_as_preprocess_does(tmp_path, monkeypatch, size):
+    """Bit for bit, also where a large JPEG is decoded at a fraction of its size."""
+    read = _deploy(tmp_path, monkeypatch)["read"]
+    kinds = photos.odd_images()
+    del kinds["trailing_bytes"]  # decoded at its full size
+    kinds |= {"large": photos.jpeg(0, 1203, 1801), "small": photos.jpeg(1, 40, 30)}
+    kinds["large_cmyk"] = photos.encode(photos.photo(2, 1601, 1300).convert("CMYK"))
+    kinds["large_grey"] = photos.encode(photos.photo(3, 1301, 1600).convert("L"))
+    for kind, encoded in kinds.items():
+        (tmp_path / kind).write_bytes(encoded)
+        (wanted,) = alexnet_jax.preprocess([tmp_path / kind], image_size=size)
+        np.testing.assert_array_equal(read(str(tmp_path / kind), size), wanted, kind)
 
 
 @pytest.mark.parametrize("name", ["deploy.py", "finetune_folder.py", "neighbours.py"])

@@ -1,4 +1,4 @@
-"""Writes a model as one file to deploy: StableHLO, which JAX alone runs, or ONNX."""
+"""Writes a model as one file to deploy: StableHLO, which jax and flatbuffers run, or ONNX."""
 
 import argparse
 import os
@@ -20,7 +20,8 @@ from alexnet_jax.train.run_card import device_name
 EPILOG = """\
 OUT ends in .stablehlo or .onnx (which needs pip install -e '.[export]'). The file takes float32 images
 [batch, size, size, 3], normalised, of any batch size, and gives logits [batch, classes]. It is run at batch sizes 1
-and 7 before it takes OUT's place: StableHLO in a fresh process with JAX alone, ONNX with onnxruntime.
+and 7 before it takes OUT's place: StableHLO in a fresh process with jax and flatbuffers alone, ONNX with
+onnxruntime.
 
 examples:
   python -m alexnet_jax export --weights alexnet.pth --variant torchvision alexnet.stablehlo

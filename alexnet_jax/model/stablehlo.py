@@ -1,4 +1,4 @@
-"""A model as a StableHLO file that JAX alone runs, at any batch size, on a CPU or with CUDA."""
+"""A model as a StableHLO file that jax and flatbuffers run, at any batch size, on a CPU or with CUDA."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def write(model: AlexNet, path: Path) -> None:
 
 
 def run(path: Path, batches: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns the logits that a file gives for each batch, in a fresh process with JAX alone.
+    """Returns the logits that a file gives for each batch, in a fresh process with jax and flatbuffers alone.
 
     Raises:
       RunError: If the process fails.

@@ -31,7 +31,7 @@ def test_what_jax_writes_stablehlo_with_is_installed_without_extras():
     assert any(dependency.startswith("flatbuffers") for dependency in needed)
 
 
-def test_stablehlo_in_a_fresh_process_with_jax_alone(tmp_path, capsys):
+def test_stablehlo_in_a_fresh_process(tmp_path, capsys):
     model = alexnet_jax.create("cifar32", num_classes=7, seed=2)
     alexnet_jax.save(model, tmp_path / "w.safetensors")
     out = tmp_path / "model.stablehlo"
