@@ -1,6 +1,7 @@
 """The examples, and the README's twelve lines, run on photographs and small networks."""
 
 import ast
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 import alexnet_jax
-from alexnet_jax.model import stablehlo
+from alexnet_jax.__main__ import main
+from alexnet_jax.model.weights import write
 from tests.data import photos
 from tests.documents import blocks
 
@@ -75,20 +77,27 @@ def test_fine_tune_a_folder(here, monkeypatch, capsys):
     assert all(" one" in line and " other" in line for line in labelled)
 
 
-def _deploy(directory, monkeypatch):
-    """Runs the example once and returns what it defines."""
-    stablehlo.write(alexnet_jax.create("cifar32", num_classes=2), directory / "d.stablehlo")
-    (directory / "d.png").write_bytes(photos.encode(photos.photo(0), "PNG"))
-    return run(monkeypatch, "deploy.py", directory / "d.stablehlo", directory / "d.png")
-
-
-def test_deploy(here, model, monkeypatch, capsys):
-    stablehlo.write(model, here / "m.stablehlo")
+@pytest.mark.parametrize(
+    "look",
+    [
+        {},
+        {"resize_pixels": 40, "protocol": "squash", "mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 1)},
+    ],
+    ids=["usual", "of a run"],
+)
+def test_deploy_labels_as_predict_does(here, model, monkeypatch, capsys, look):
+    said = {"look": json.dumps(look), "classes": json.dumps([*"abcdefg"])} if look else {}
+    write.write(model, here / "r.safetensors", said)
+    assert main(["export", "--weights", "r.safetensors", "m.stablehlo"]) == 0
+    predict = ["predict", "--json", "--top", "1", "--weights", "r.safetensors"]
+    assert main([*predict, "photo.jpg", "photos/0.png"]) == 0
+    wanted = [json.loads(line) for line in capsys.readouterr().out.splitlines()[-2:]]
     run(monkeypatch, "deploy.py", "m.stablehlo", "photo.jpg", "photos/0.png")
-    images = alexnet_jax.preprocess(["photo.jpg", "photos/0.png"], image_size=32)
-    best = np.asarray(model(images)).argmax(axis=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert [int(line.split()[1]) for line in lines] == best.tolist()
+    for line, image in zip(capsys.readouterr().out.splitlines(), wanted, strict=True):
+        name, probability, label = line.split(maxsplit=2)
+        (best,) = image["predictions"]
+        assert (name, label) == (image["image"], best["label"])
+        assert float(probability) == pytest.approx(best["probability"], abs=1e-3)
 
 
 def test_deploy_needs_no_more_than_is_said():
@@ -100,19 +109,23 @@ def test_deploy_needs_no_more_than_is_said():
     assert needed in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.parametrize("protocol", ["center", "squash"])
 @pytest.mark.parametrize("size", [32, 224])
-def test_deploy_reads_an_image_as_preprocess_does(tmp_path, monkeypatch, size):
+def test_deploy_reads_an_image_as_preprocess_does(here, monkeypatch, size, protocol):
     """Bit for bit, also where a large JPEG is decoded at a fraction of its size."""
-    read = _deploy(tmp_path, monkeypatch)["read"]
+    assert main(["export", "--weights", "w.safetensors", "m.stablehlo"]) == 0
+    read = run(monkeypatch, "deploy.py", "m.stablehlo", "photo.jpg")["read"]
+    look = {"image_size": size, "resize_pixels": size + 5, "protocol": protocol}
+    look |= {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
     kinds = photos.odd_images()
     del kinds["trailing_bytes"]  # decoded at its full size
     kinds |= {"large": photos.jpeg(0, 1203, 1801), "small": photos.jpeg(1, 40, 30)}
     kinds["large_cmyk"] = photos.encode(photos.photo(2, 1601, 1300).convert("CMYK"))
     kinds["large_grey"] = photos.encode(photos.photo(3, 1301, 1600).convert("L"))
     for kind, encoded in kinds.items():
-        (tmp_path / kind).write_bytes(encoded)
-        (wanted,) = alexnet_jax.preprocess([tmp_path / kind], image_size=size)
-        np.testing.assert_array_equal(read(str(tmp_path / kind), size), wanted, kind)
+        (here / kind).write_bytes(encoded)
+        (wanted,) = alexnet_jax.preprocess([here / kind], **look)
+        np.testing.assert_array_equal(read(kind, look), wanted, kind)
 
 
 @pytest.mark.parametrize("name", ["deploy.py", "finetune_folder.py", "neighbours.py"])

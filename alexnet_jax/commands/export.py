@@ -3,8 +3,9 @@
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,13 +16,16 @@ from alexnet_jax.errors import RequestError, RunError, writing
 from alexnet_jax.model import onnx_graph, stablehlo
 from alexnet_jax.model.alexnet import AlexNet
 from alexnet_jax.model.variants import variants
+from alexnet_jax.train import trained_run
 from alexnet_jax.train.run_card import device_name
+from alexnet_jax.train.writers import read_object
 
 EPILOG = """\
 OUT ends in .stablehlo or .onnx (which needs pip install -e '.[export]'). The file takes float32 images
 [batch, size, size, 3], normalised, of any batch size, and gives logits [batch, classes]. It is run at batch sizes 1
-and 7 before it takes OUT's place: StableHLO in a fresh process with jax and flatbuffers alone, ONNX with
-onnxruntime.
+and 7 before it takes OUT's place: StableHLO in a fresh process with jax and flatbuffers alone, ONNX with onnxruntime.
+How the run's evaluation looked at images and the names of its classes are in OUT's metadata_props (ONNX) or in a file
+beside it, of the same name with .json (StableHLO).
 
 examples:
   python -m alexnet_jax export --weights alexnet.pth --variant torchvision alexnet.stablehlo
@@ -58,15 +62,42 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError(f"{out} is a directory; name a file.")
     (device, *_) = activate("auto")
     model = library.load(options.weights, options.variant)
+    said = trained_run.described(
+        options.weights, model.variant.name, model.num_classes, model.image_size
+    )
+    beside = out.with_suffix(stablehlo.BESIDE) if out.suffix == ".stablehlo" else None
+    if beside is not None:
+        _refuse_another(beside, said)
     with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as directory:
         written = Path(directory) / out.name
-        FORMATS[out.suffix].write(model, written)
+        FORMATS[out.suffix].write(model, written, said)
         compared = _compare(model, written, out)
-        os.replace(written, out)
+        for file in Path(directory).iterdir():
+            os.replace(file, out.with_name(file.name))
     print(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB; {compared}; the model ran on {device_name(device)}"
     )
+    where = f"in {beside}" if beside else "in its metadata_props"
+    print(f"its variant, how it looks at images and its classes: {where}")
     return 0
+
+
+def _refuse_another(beside: Path, said: Mapping[str, Any]) -> None:
+    """Refuses to write over a file that is none of ours, such as a run's config.json.
+
+    Raises:
+      RequestError: If there is one.
+    """
+    if not beside.exists():
+        return
+    try:
+        ours = said.keys() <= read_object(beside).keys()
+    except RequestError:
+        ours = False
+    if not ours:
+        raise RequestError(
+            f"{beside} is to say what the exported file is, and is another file; name another OUT, or move it."
+        )
 
 
 def _compare(model: AlexNet, written: Path, out: Path) -> str:

@@ -16,7 +16,6 @@ import numpy as np
 
 from alexnet_jax import library
 from alexnet_jax.backend.activate import activate
-from alexnet_jax.data import imagenet
 from alexnet_jax.data.image_files import expand
 from alexnet_jax.data.preprocess import preprocess
 from alexnet_jax.errors import RequestError
@@ -90,7 +89,7 @@ def _predictions(
 ) -> Iterator[tuple[str, list[Prediction] | RequestError]]:
     """Yields each file's likeliest classes, or why it could not be read, in order."""
     look = trained_run.look(options.weights, weights.image_size)
-    names = _class_names(weights, options.weights)
+    names = trained_run.labels(options.weights, weights.num_classes)
 
     def read(name: str) -> np.ndarray | RequestError:
         try:
@@ -124,16 +123,6 @@ def _predictions(
 def _likeliest(row: np.ndarray, names: Sequence[str], top: int) -> list[Prediction]:
     order = np.argsort(-row, kind="stable")[:top]
     return [Prediction(names[i], int(i), float(row[i])) for i in order]
-
-
-def _class_names(weights: Weights, path: Path) -> tuple[str, ...]:
-    """Returns the run's names of its classes, or ImageNet's for 1,000 classes, or "class 0", "class 1", ..."""
-    names = trained_run.class_names(path)
-    if names is not None and len(names) == weights.num_classes:
-        return imagenet.readable(names)
-    if names is None and weights.num_classes == imagenet.NUM_CLASSES:
-        return imagenet.class_names()
-    return tuple(f"class {label}" for label in range(weights.num_classes))
 
 
 def _line(name: str, predictions: list[Prediction], *, as_json: bool) -> str:

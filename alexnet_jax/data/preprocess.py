@@ -56,7 +56,7 @@ def preprocess(
         )
     if protocol not in PLANS:
         raise RequestError(f"protocol={protocol!r} is unknown; use one of: {', '.join(PLANS)}.")
-    resized = round(image_size * 8 / 7) if resize_pixels is None else resize_pixels
+    resized = usual_resize(image_size) if resize_pixels is None else resize_pixels
     if not 1 <= image_size <= resized:
         raise RequestError(
             f"image_size={image_size} cannot be cut out of resize_pixels={resized}; use at most {resized}."
@@ -69,6 +69,11 @@ def preprocess(
     result -= np.float32(255) * np.asarray(mean, np.float32)
     result /= scale
     return result
+
+
+def usual_resize(image_size: int) -> int:
+    """Returns what is resized to before ``image_size`` is cut out, unless told: 256 for 224."""
+    return round(image_size * 8 / 7)
 
 
 def _resized(image: Any, plan: decode.Plan, place: str) -> np.ndarray:

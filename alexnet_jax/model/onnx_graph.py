@@ -4,6 +4,8 @@ Not converted from JAX's operations: of the converters for JAX none installs bes
 a convolution stays one ``Conv`` node, as other tools' optimisers expect.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,10 @@ class Graph:
         self.last = name
 
 
-def write(model: AlexNet, path: Path) -> None:
+def write(model: AlexNet, path: Path, said: Mapping[str, Any] | None = None) -> None:
     """Writes a model's evaluation: "images" [batch, size, size, 3] normalised, to "logits" [batch, classes], float32.
+
+    What is ``said`` of it is in the file's ``metadata_props``: texts as they are, all else as JSON.
 
     Raises:
       RequestError: If the package onnx is missing.
@@ -62,6 +66,11 @@ def write(model: AlexNet, path: Path) -> None:
     proto = helper.make_model(
         body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
+    props = {
+        name: value if isinstance(value, str) else json.dumps(value, allow_nan=False)
+        for name, value in (said or {}).items()
+    }
+    helper.set_model_props(proto, props)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path)
 

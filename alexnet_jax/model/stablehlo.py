@@ -1,9 +1,12 @@
 """A model as a StableHLO file that jax and flatbuffers run, at any batch size, on a CPU or with CUDA."""
 
+import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +18,7 @@ from alexnet_jax.model import functional
 from alexnet_jax.model.alexnet import AlexNet
 
 PLATFORMS = ("cpu", "cuda")
+BESIDE = ".json"  # the suffix of the file that says what this format has no place for
 
 # What a user of the file writes; run to check it, in a process that knows nothing of this package.
 _CALL = """\
@@ -26,10 +30,10 @@ for path in sys.argv[2:]:
 """
 
 
-def write(model: AlexNet, path: Path) -> None:
+def write(model: AlexNet, path: Path, said: Mapping[str, Any] | None = None) -> None:
     """Writes a model's evaluation: float32 images [batch, size, size, 3], normalised, to logits [batch, classes].
 
-    In full float32 on every platform; a GPU may else multiply in TF32.
+    In full float32 on every platform; a GPU may else multiply in TF32. What is ``said`` of it is beside it, as JSON.
     """
     definition, params, model_state = functional.split(model)
 
@@ -41,6 +45,8 @@ def write(model: AlexNet, path: Path) -> None:
     with jax.default_matmul_precision("highest"):
         exported = export.export(jax.jit(logits), platforms=PLATFORMS)(images)
     path.write_bytes(exported.serialize())
+    if said:
+        path.with_suffix(BESIDE).write_text(json.dumps(said, indent=2, allow_nan=False) + "\n")
 
 
 def run(path: Path, batches: list[np.ndarray]) -> list[np.ndarray]:

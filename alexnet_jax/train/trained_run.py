@@ -1,14 +1,16 @@
 """What a finished run says about itself to those who use its weights: its classes and how it looked at images.
 
-A ``.safetensors`` file that was converted from a run says the same, in its metadata.
+A file that was converted or exported from a run says the same: in its metadata, or in a JSON file beside it.
 """
 
 import json
+import math
 import types
 from pathlib import Path
 from typing import Any
 
-from alexnet_jax.data.preprocess import PLANS
+from alexnet_jax.data import imagenet
+from alexnet_jax.data.preprocess import PLANS, preprocess, usual_resize
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.weights import safetensors_file
 from alexnet_jax.train.checkpoint import DIRECTORY
@@ -16,7 +18,7 @@ from alexnet_jax.train.settings import require
 from alexnet_jax.train.writers import CONFIG_FILE, damaged, read_json, read_object, write_json
 
 CLASSES_FILE = "classes.json"
-CLASSES, LOOK = "classes", "look"  # in the metadata of a file
+VARIANT, CLASSES, LOOK = "variant", "classes", "look"  # in the metadata of a file
 
 
 def workdir_of(weights: Path) -> Path | None:
@@ -36,6 +38,30 @@ def metadata(weights: Path, image_size: int) -> dict[str, str]:
     seen = look(weights, image_size)
     said = {CLASSES: class_names(weights), LOOK: seen if "mean" in seen else None}
     return {name: json.dumps(value) for name, value in said.items() if value is not None}
+
+
+def described(weights: Path, variant: str, num_classes: int, image_size: int) -> dict[str, Any]:
+    """Returns what the user of an exported file needs besides it: its variant, the look and the labels.
+
+    Args:
+      weights: A workdir, one of its checkpoints, or a file; what it does not say is what ``predict`` takes.
+      variant: Of the network.
+      num_classes: Width of its classifier.
+      image_size: Of its input, in pixels.
+    """
+    usual = preprocess.__kwdefaults__ | {"resize_pixels": usual_resize(image_size)}
+    told = {name: value for name, value in look(weights, image_size).items() if value is not None}
+    return {VARIANT: variant, LOOK: usual | told, CLASSES: labels(weights, num_classes)}
+
+
+def labels(weights: Path, num_classes: int) -> tuple[str, ...]:
+    """Returns the run's names of its classes, or ImageNet's for 1,000 classes, or "class 0", "class 1", ..."""
+    names = class_names(weights)
+    if names is not None and len(names) == num_classes:
+        return imagenet.readable(names)
+    if names is None and num_classes == imagenet.NUM_CLASSES:
+        return imagenet.class_names()
+    return tuple(f"class {label}" for label in range(num_classes))
 
 
 def class_names(weights: Path) -> tuple[str, ...] | None:
@@ -100,7 +126,10 @@ def look(weights: Path, image_size: int) -> dict[str, Any]:
 
 
 def _is_look(resized: Any, protocol: Any, mean: Any, std: Any) -> bool:
-    rgb = all(_all(values, int | float) and len(values) == 3 for values in (mean, std))
+    rgb = all(
+        _all(values, int | float) and len(values) == 3 and all(map(math.isfinite, values))
+        for values in (mean, std)
+    )
     return rgb and protocol in [*PLANS] and type(resized) in (int, type(None))
 
 

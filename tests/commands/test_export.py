@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import json
 import os
 import re
 import tomllib
@@ -13,6 +14,7 @@ import pytest
 import alexnet_jax
 from alexnet_jax.__main__ import main
 from alexnet_jax.model import onnx_graph, stablehlo
+from alexnet_jax.model.weights import write
 
 SIZES = {"paper2012": 67, "deepspark": 32, "mindspore_2022": 95}
 
@@ -69,6 +71,62 @@ def test_onnx_by_the_command(tmp_path, capsys):
     command = ["export", "--weights", str(tmp_path / "w.safetensors")]
     assert main([*command, str(tmp_path / "model.onnx")]) == 0
     assert "largest difference from the model" in capsys.readouterr().out
+
+
+LOOK = {"resize_pixels": 36, "protocol": "squash", "mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}
+
+
+@pytest.mark.parametrize("suffix", ["stablehlo", "onnx"])
+def test_an_exported_run_says_how_it_looks_at_images(tmp_path, capsys, suffix):
+    said = {"look": json.dumps(LOOK), "classes": '["ant", "bee"]'}
+    write.write(alexnet_jax.create("cifar32", num_classes=2), tmp_path / "w.safetensors", said)
+    out = tmp_path / f"model.{suffix}"
+    for _ in range(2):  # again over an older one
+        assert main(["export", "--weights", str(tmp_path / "w.safetensors"), str(out)]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    if suffix == "stablehlo":
+        assert told.endswith(f"its classes: in {tmp_path / 'model.json'}")
+        found = json.loads((tmp_path / "model.json").read_text())
+    else:
+        assert told.endswith("its classes: in its metadata_props")
+        onnx = pytest.importorskip("onnx")
+        props = {entry.key: entry.value for entry in onnx.load(out).metadata_props}
+        found = {"variant": props.pop("variant")}
+        found |= {name: json.loads(text) for name, text in props.items()}
+    assert found == {
+        "variant": "cifar32",
+        "look": LOOK | {"image_size": 32},
+        "classes": ["ant", "bee"],
+    }
+
+
+def test_what_weights_do_not_say_is_written_as_predict_takes_it(tmp_path):
+    alexnet_jax.save(alexnet_jax.create("cifar32", num_classes=2), tmp_path / "w.safetensors")
+    out = tmp_path / "model.stablehlo"
+    assert main(["export", "--weights", str(tmp_path / "w.safetensors"), str(out)]) == 0
+    found = json.loads(out.with_suffix(".json").read_text())
+    assert found["classes"] == ["class 0", "class 1"]
+    assert found["look"] == {
+        "image_size": 32,
+        "resize_pixels": 37,
+        "protocol": "center",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+
+
+@pytest.mark.parametrize("content", ['{"model": {"variant": "cifar32"}}', "notes"])
+def test_another_file_is_not_written_over(tmp_path, capsys, content):
+    """For one a run's config.json, by config.stablehlo in its workdir."""
+    alexnet_jax.save(alexnet_jax.create("cifar32", num_classes=2), tmp_path / "w.safetensors")
+    (tmp_path / "config.json").write_text(content)
+    out = tmp_path / "config.stablehlo"
+    assert main(["export", "--weights", str(tmp_path / "w.safetensors"), str(out)]) == 2
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'config.json'} is to say what the exported file is, and is another file; "
+        "name another OUT, or move it.\n"
+    )
+    assert (tmp_path / "config.json").read_text() == content
 
 
 def test_stablehlo_multiplies_in_full_float32_everywhere(tmp_path):

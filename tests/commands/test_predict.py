@@ -161,6 +161,9 @@ def test_a_file_that_says_nothing_of_a_run_is_converted(weights, folder, tmp_pat
         {"look": "not JSON"},
         {"look": "[]"},
         {"look": '{"resize_pixels": 40, "protocol": "center", "mean": [0.5], "std": [0.5]}'},
+        {
+            "look": '{"resize_pixels": 40, "protocol": "center", "mean": [0, 0, NaN], "std": [1, 1, 1]}'
+        },
         {"look": '{"resize_pixels": 40, "protocol": [], "mean": [], "std": []}'},
     ],
 )
