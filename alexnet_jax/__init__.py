@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from alexnet_jax.data.preprocess import preprocess as preprocess
     from alexnet_jax.library import load as load
+    from alexnet_jax.library import look as look
     from alexnet_jax.library import save as save
     from alexnet_jax.model.alexnet import AlexNet as AlexNet
     from alexnet_jax.model.alexnet import create as create
@@ -27,11 +28,12 @@ _PUBLIC = {
     "AlexNet": "alexnet_jax.model.alexnet",
     "create": "alexnet_jax.model.alexnet",
     "load": "alexnet_jax.library",
+    "look": "alexnet_jax.library",
     "preprocess": "alexnet_jax.data.preprocess",
     "save": "alexnet_jax.library",
     "variants": "alexnet_jax.model.variants",
 }
-__all__ = ["AlexNet", "__version__", "create", "load", "preprocess", "save", "variants"]
+__all__ = ["AlexNet", "__version__", "create", "load", "look", "preprocess", "save", "variants"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.alexnet import AlexNet
@@ -59,6 +60,22 @@ def read(
     if differences:
         raise RequestError(f"{path} is a run of another model: {'; '.join(differences)}.")
     return weights
+
+
+def look(path: str | PathLike[str]) -> dict[str, Any]:
+    """Returns how a run's evaluation looks at an image: ``preprocess(files, **look("runs/digits"))``.
+
+    Of a file of weights that does not say it, the size of its input alone: ``preprocess`` has the rest.
+
+    Args:
+      path: As in ``load``; "convert" notes it in the file that it makes of a run.
+
+    Raises:
+      RequestError: As in ``load``; also if the run's settings are damaged.
+    """
+    from alexnet_jax.train import trained_run  # as above
+
+    return trained_run.look(Path(path), read(path).image_size)
 
 
 def save(model: AlexNet, path: str | PathLike[str]) -> None:

@@ -118,13 +118,17 @@ def test_chinese_readme_has_the_same_code_and_recording():
     assert _code((ROOT / "README.zh.md").read_text()) == _code((ROOT / "README.md").read_text())
 
 
-def test_library_code_runs(capsys):
+def test_library_code_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # where a run is in runs/digits
+    recipe = ROOT / "configs" / "digits.py"
+    assert main.main(["main", f"--config={recipe}", "--config.num_epochs=1", "--quiet"]) == 0
     for code in blocks(_page("library"), "python"):
         _run(code, "library")
     printed = capsys.readouterr().out
     assert "'fc6': (2, 10)" in printed
     assert "(1, 32, 32, 3) (1, 256)" in printed
     assert "(11, 11, 3, 64)" in printed
+    assert re.search(r"^0\.\d{3} is a \d$", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])

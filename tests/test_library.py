@@ -67,6 +67,12 @@ def test_a_saved_model_says_what_it_is(model, file):
     assert_same(alexnet_jax.load(file), model)
 
 
+def test_a_file_of_no_run_says_the_size_of_its_input_alone(file, tmp_path):
+    assert alexnet_jax.look(file) == {"image_size": 40}
+    with pytest.raises(RequestError, match="there is no such file; name a file of weights or a wo"):
+        alexnet_jax.look(tmp_path / "none.pth")
+
+
 def test_a_run_says_what_it_is(model, workdir):
     assert_same(alexnet_jax.load(workdir / "checkpoints" / "3"), model)
     newest = alexnet_jax.load(workdir)

@@ -49,7 +49,8 @@ def described(weights: Path, variant: str, num_classes: int, image_size: int) ->
       num_classes: Width of its classifier.
       image_size: Of its input, in pixels.
     """
-    usual = preprocess.__kwdefaults__ | {"resize_pixels": usual_resize(image_size)}
+    usual: dict[str, Any] = {**(preprocess.__kwdefaults__ or {})}
+    usual |= {"resize_pixels": usual_resize(image_size)}
     told = {name: value for name, value in look(weights, image_size).items() if value is not None}
     return {VARIANT: variant, LOOK: usual | told, CLASSES: labels(weights, num_classes)}
 

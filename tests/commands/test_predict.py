@@ -133,6 +133,9 @@ def test_a_runs_classes_and_its_look_at_images(tmp_path, folder, capsys):
 
     file = tmp_path / "of_the_run.safetensors"  # says the same
     assert main(["convert", str(workdir), str(file)]) == 0
+    for path in (workdir, workdir / "checkpoints" / "12", file):
+        seen = alexnet_jax.preprocess([record["image"]], **alexnet_jax.look(path))
+        np.testing.assert_array_equal(seen, image)
     capsys.readouterr()
     assert predict(file, "--json", "--top", 10, folder / "000.jpg") == 0
     assert json.loads(capsys.readouterr().out) == record
