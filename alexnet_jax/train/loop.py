@@ -177,7 +177,14 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
         if source.is_dir():
             run, step = saved_weights.locate(source)
             source = run / checkpoint.DIRECTORY / str(step)
-        weights = starting_weights.read(source, identity, use_ema=config.eval.use_ema)
+        try:
+            weights = starting_weights.read(source, identity, use_ema=config.eval.use_ema)
+        except RequestError as error:
+            if checkpoint.latest_step(workdir) is None:
+                raise
+            raise RequestError(
+                f"leave out init_weights to evaluate the run in {workdir}; the weights it names do not fit: {error}"
+            ) from error
         state = starting_weights.place(weights, state)
     else:
         newest = checkpoint.read_newest(

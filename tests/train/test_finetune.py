@@ -53,6 +53,13 @@ def test_only_the_head_changes_bit_for_bit(donor, tmp_path, capsys):
     assert momenta
     assert all("fc6" in name for name in momenta)
     assert loop.train(build(digits(init_weights=str(path))), tmp_path) == final  # continues
+    capsys.readouterr()
+    with pytest.raises(RequestError) as refused:  # as trained, with --mode eval
+        loop.evaluate_only(build(digits(init_weights=str(path))), tmp_path)
+    assert str(refused.value).startswith(
+        f"leave out init_weights to evaluate the run in {tmp_path}; the weights it names do not fit: {path} is not ci"
+    )
+    assert loop.evaluate_only(build(digits()), tmp_path) == pytest.approx(final)
 
 
 def test_nothing_is_computed_backwards_for_frozen_layers():
