@@ -95,6 +95,19 @@ def test_dry_run_says_how_much_memory_and_writes_nothing(tmp_path, capsys, monke
     assert "of 0.00 GB on each device; use a smaller batch_size" in message
 
 
+def test_dry_run_refuses_what_the_run_would(tmp_path, capsys):
+    """Starting weights that are not there or cannot be frozen, a run that has trained longer or is of another model."""
+    arguments = (DIGITS, f"--workdir={tmp_path / 'run'}")
+    for changes, message in (
+        (["--config.optimizer.freeze=('conv1',)"], "without init_weights they are random; use"),
+        ([f"--config.init_weights={tmp_path / 'none.pth'}"], "none.pth: there is no such file; na"),
+    ):
+        asked = _refused(capsys, *arguments, *changes)
+        assert message in asked
+        assert _refused(capsys, *arguments, *changes, "--dry_run") == asked
+    assert not list(tmp_path.iterdir())
+
+
 def test_all_faults_at_once(tmp_path, capsys):
     """Unknown key, wrong type, bad value, batch and devices (four here), classes and data."""
     message = _refused(

@@ -343,6 +343,15 @@ def _after_evaluation(plateau: Plateau | None, state: TrainState, averages: Aver
 def _starting_point(
     experiment: Experiment, workdir: Path, step: int | None
 ) -> tuple[TrainState, int, tuple[str, ...]]:
+def require_start(experiment: Experiment, workdir: Path) -> None:
+    """Returns if a run can begin with its starting weights, or continue its checkpoint. Changes nothing on disk.
+
+    Raises:
+      RequestError: If not, as a run would.
+    """
+    _starting_point(experiment, workdir, checkpoint.latest_step(workdir))
+
+
     """Returns the state to start from, its step, and what to tell of it; ``step`` is the newest checkpoint's."""
     if step is not None:
         if step > experiment.total_steps:
