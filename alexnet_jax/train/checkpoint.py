@@ -264,9 +264,10 @@ def _check_identity(where: Path, saved: Identity, wanted: Identity) -> None:
         for field in dataclasses.fields(Identity)
         if field.compare and getattr(saved, field.name) != getattr(wanted, field.name)
     ]
+    hint = f": add --config.model.variant={saved.variant}" * (saved.variant != wanted.variant)
     raise RequestError(
         f"{where} is a checkpoint of another model ({'; '.join(differences)}); choose another --workdir, or the "
-        "configuration that wrote it."
+        f"configuration that wrote it{hint}."
     )
 
 

@@ -149,7 +149,7 @@ def _snapshot(workdir: Path) -> dict[str, tuple[int, bytes]]:
     [
         (
             {"model.variant": "deepspark", "data.image_size": 32},
-            r"checkpoint of another model \(variant 'cifar32' there, 'deepspark' here\); choose another",
+            r"\(variant 'cifar32' there, 'deepspark' here\); choose .*: add --config\.model\.variant=cifar32\.$",
         ),
         ({"model.num_classes": 7}, "num_classes 10 there, 7 here"),
     ],
