@@ -77,7 +77,9 @@ def examine(run: Run, device: jax.Device, *, evaluate: bool = True) -> Examinati
     state = built.initial_state
     first = None if config.init_weights else first_filters(state)
     if first is None:
-        missing.append(f"The run began with the weights of {config.init_weights}, not its own.")
+        missing.append(
+            f"The filters at the start are not shown: the run began with the weights of {config.init_weights}."
+        )
     try:
         newest = checkpoint.read_newest(
             run.workdir,

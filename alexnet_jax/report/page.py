@@ -2,7 +2,9 @@
 
 import importlib.resources
 import math
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -218,12 +220,19 @@ def _card(run: Run) -> list[tuple[str, str]]:
         ("Data fingerprint", ", ".join(f"{k} {v}" for k, v in card["data_fingerprint"].items())),
         ("Broken images", ", ".join(f"{k} {v}" for k, v in card["broken_images"].items())),
         ("Versions", ", ".join(f"{name} {text}" for name, text in card["versions"].items())),
-        ("Command", " ".join(card["command"])),
+        ("Command", _command(card["command"])),
     ]
 
 
 def _changed(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Returns the settings that are not the defaults: name, value, default."""
+def _command(arguments: Sequence[str]) -> str:
+    """Returns a command as a shell takes it; the training door as it is entered, not by its file."""
+    program, *others = arguments
+    own = Path(program).parts[-2:] == ("alexnet_jax", "main.py")
+    return shlex.join([*(("python", "-m", "alexnet_jax.main") if own else (program,)), *others])
+
+
     defaults = flat(configuration.default_config().to_dict())
     return [
         (name, _written(value), _written(defaults.get(name)))
