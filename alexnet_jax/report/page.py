@@ -17,6 +17,7 @@ from alexnet_jax.report.curves import draw_curves, draw_time, duration, percent
 from alexnet_jax.report.examination import Examination
 from alexnet_jax.report.pictures import data_uri, thumbnail
 from alexnet_jax.report.records import Run
+from alexnet_jax.train.metrics import CLASSES_ALL_IN_TOP5
 from alexnet_jax.train.pictures import filter_grid
 from alexnet_jax.train.predictions import Predictions
 from alexnet_jax.train.settings import flat
@@ -55,6 +56,7 @@ def _result(number: int, run: Run) -> dict[str, Any]:
     final = run.card["final"] if run.card else evaluations[-1] if evaluations else {}
     rates = [record["images_per_second"] for record in run.split("train")]
     rate = run.card["images_per_second"] if run.card else None
+    few = run.settings["model"]["num_classes"] in range(CLASSES_ALL_IN_TOP5 + 1)
     interval = ""
     if {"top1_low", "top1_high"} <= final.keys():
         interval = f"{percent(final['top1_low'])} to {percent(final['top1_high'])}"
@@ -64,7 +66,7 @@ def _result(number: int, run: Run) -> dict[str, Any]:
         "about": _about(run),
         "top1": percent(final["top1"]) if final else "",
         "interval": interval,
-        "top5": percent(final["top5"]) if final else "",
+        "top5": percent(final["top5"]) if final and not few else "",
         "loss": f"{math.nan if final['loss'] is None else final['loss']:.4f}" if final else "",
         "rate": f"{rate or rates[-1]:,.0f}" if rate or rates else "",
         "time": duration(run.card["time_seconds"]["total"]) if run.card else "",
@@ -224,8 +226,6 @@ def _card(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _changed(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Returns the settings that are not the defaults: name, value, default."""
 def _command(arguments: Sequence[str]) -> str:
     """Returns a command as a shell takes it; the training door as it is entered, not by its file."""
     program, *others = arguments
@@ -233,6 +233,8 @@ def _command(arguments: Sequence[str]) -> str:
     return shlex.join([*(("python", "-m", "alexnet_jax.main") if own else (program,)), *others])
 
 
+def _changed(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Returns the settings that are not the defaults: name, value, default."""
     defaults = flat(configuration.default_config().to_dict())
     return [
         (name, _written(value), _written(defaults.get(name)))

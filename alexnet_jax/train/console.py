@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from alexnet_jax.train.metrics import Averages, wilson_interval
+from alexnet_jax.train.metrics import CLASSES_ALL_IN_TOP5, Averages, wilson_interval
 
 
 class RunConsole:
@@ -60,7 +60,10 @@ class RunConsole:
 
 
 def print_results(
-    final: Averages, images_per_second: float | None, published: Mapping[str, Any]
+    final: Averages,
+    images_per_second: float | None,
+    published: Mapping[str, Any],
+    num_classes: int,
 ) -> None:
     """Prints the results of a finished run, beside its publisher's where the recipe has them.
 
@@ -68,11 +71,12 @@ def print_results(
       final: The last evaluation.
       images_per_second: Of training; None where nothing was left to train.
       published: The settings ``published``.
+      num_classes: Where they are five or fewer, top5 says nothing and is left out.
     """
     low, high = wilson_interval(final.top1, final.num_examples)
     ours = {
         "top1": f"{final.top1:.2%} ({low:.2%} to {high:.2%})",
-        "top5": f"{final.top5:.2%}",
+        "top5": f"{final.top5:.2%}" if num_classes > CLASSES_ALL_IN_TOP5 else "",
         "images_per_second": f"{images_per_second:,.0f}" if images_per_second else "",
     }
     forms = {"top1": "{:.2%}", "top5": "{:.2%}", "images_per_second": "{:,.0f}"}

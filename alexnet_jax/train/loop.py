@@ -160,7 +160,10 @@ def _train(
         write_json(workdir / run_card.RUN_CARD_FILE, card)
     if leader and card is not None:
         if not quiet:
-            print_results(final, card["images_per_second"], experiment.config.published)
+            config = experiment.config
+            print_results(
+                final, card["images_per_second"], config.published, config.model.num_classes
+            )
         print(eval_line(experiment.total_steps, final), flush=True)
     return final
 
@@ -340,9 +343,6 @@ def _after_evaluation(plateau: Plateau | None, state: TrainState, averages: Aver
     return dataclasses.replace(state, plateau=plateau.update(state.plateau, value))
 
 
-def _starting_point(
-    experiment: Experiment, workdir: Path, step: int | None
-) -> tuple[TrainState, int, tuple[str, ...]]:
 def require_start(experiment: Experiment, workdir: Path) -> None:
     """Returns if a run can begin with its starting weights, or continue its checkpoint. Changes nothing on disk.
 
@@ -352,6 +352,9 @@ def require_start(experiment: Experiment, workdir: Path) -> None:
     _starting_point(experiment, workdir, checkpoint.latest_step(workdir))
 
 
+def _starting_point(
+    experiment: Experiment, workdir: Path, step: int | None
+) -> tuple[TrainState, int, tuple[str, ...]]:
     """Returns the state to start from, its step, and what to tell of it; ``step`` is the newest checkpoint's."""
     if step is not None:
         if step > experiment.total_steps:

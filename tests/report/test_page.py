@@ -67,9 +67,37 @@ def test_the_published_figure_stands_beside_ours(pages):
 
 def test_two_runs_and_what_was_set_differently(pages):
     page = pages.two.read_text()
+    (table,) = re.findall(r'<table class="results">(.*?)</table>', page, re.DOTALL)
+    assert len(re.findall(r"<small>[\d.]+ % to [\d.]+ %</small>", table)) == 2  # top-1's interval
     assert "<th>first</th><th>second</th>" in page
     assert "0.05" in page
     assert "0.025" in page
+
+
+def test_the_command_can_be_copied(bare):
+    """Of the training door, which notes the file that Python found for it, and of a program that calls it."""
+    card = json.loads((bare / "run.json").read_text())
+    asked = ["--config", "configs/digits.py", "--config.optimizer.freeze=('conv1',)"]
+    quoted = """--config configs/digits.py &#39;--config.optimizer.freeze=(&#39;&#34;&#39;&#34;&#39;conv1"""
+    for program, shown in {
+        "/home/of a/alexnet_jax/main.py": "python -m alexnet_jax.main",
+        "/home/of a/train.py": "&#39;/home/of a/train.py&#39;",
+    }.items():
+        (bare / "run.json").write_text(json.dumps(card | {"command": [program, *asked]}))
+        assert f"<dt>Command</dt><dd>{shown} {quoted}" in _page_of(bare)
+
+
+def test_of_five_classes_top5_is_left_out_and_starting_weights_are_told(bare):
+    settings = json.loads((bare / "config.json").read_text())
+    tile = "<dt>Top-5</dt>"
+    assert tile in _page_of(bare)
+    settings["model"]["num_classes"], settings["init_weights"] = 5, "alexnet.pth"
+    (bare / "config.json").write_text(json.dumps(settings))
+    page = _page_of(bare)
+    assert tile not in page
+    assert "<dt>Top-1</dt>" in page
+    told = "The filters at the start are not shown: the run began with the weights of alexnet.pth."
+    assert told in page
 
 
 def test_the_command(workdir, tmp_path, capsys):

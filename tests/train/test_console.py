@@ -54,7 +54,7 @@ def test_text_is_printed_as_it_is(capsys):
         "source": "A :cat: paper [red] [/old]",
         "top1": 0.5,
     }
-    print_results(RESULTS, None, published)
+    print_results(RESULTS, None, published, 10)
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "writes to runs/a:cat:b [red]"
     assert "published: A :cat: paper [red] [/old]" in lines
@@ -66,7 +66,7 @@ RESULTS = Averages(loss=0.1, top1=0.5, top5=0.875, num_examples=10000)
 def test_results_beside_the_published(capsys):
     """The interval is Wilson's: scipy.stats.binomtest(5000, 10000).proportion_ci(method="wilson")."""
     published = {"source": "A paper", "top1": 0.6, "top5": None, "images_per_second": 12_000.0}
-    print_results(RESULTS, 3456.7, published)
+    print_results(RESULTS, 3456.7, published, 10)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "this run published" in lines
     assert "top1 50.00% (49.02% to 50.98%) 60.00%" in lines
@@ -75,9 +75,15 @@ def test_results_beside_the_published(capsys):
     assert "published: A paper" in lines
 
 
+@pytest.mark.parametrize(("num_classes", "shown"), [(5, False), (6, True)])
+def test_top5_of_five_classes_is_left_out(capsys, num_classes, shown):
+    print_results(RESULTS, None, default_config().published.to_dict(), num_classes)
+    assert ("top5" in capsys.readouterr().out) == shown
+
+
 def test_results_alone(capsys):
     nothing = default_config().published.to_dict()
-    print_results(RESULTS, None, nothing)
+    print_results(RESULTS, None, nothing, 10)
     output = capsys.readouterr().out
     assert "published" not in output
     assert "images/s" not in output
