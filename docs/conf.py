@@ -18,6 +18,8 @@ root_doc = "docs/index"
 templates_path = ["_templates"]
 html_additional_pages = {"index": "redirect.html"}
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["code.css"]
 html_copy_source = False
 html_show_sphinx = False
 
