@@ -27,12 +27,17 @@ class Check:
     needed: bool = True
 
 
+def reference() -> jax.Device:
+    """Returns the device whose results are the right ones: the CPU."""
+    return jax.local_devices(backend="cpu")[0]
+
+
 def compare(operation: Operation) -> Check:
     """Returns the check of an operation: the first device's result against the CPU's."""
 
     def run(devices: Sequence[jax.Device]) -> tuple[str, str]:
         results = []
-        for device in (devices[0], jax.local_devices(backend="cpu")[0]):
+        for device in (devices[0], reference()):
             arguments = [jax.device_put(x, device) for x in operation.arguments()]
             results.append(jax.device_get(jax.jit(operation.function)(*arguments)))
         error = difference(*results)

@@ -30,6 +30,7 @@ class Report:
       versions: Of jax, jaxlib, and the PJRT interface of the plugin.
       rows: In order.
       complete: Whether every check was asked for.
+      is_reference: Whether the device is the CPU that the others are compared with.
     """
 
     backend: str
@@ -37,6 +38,7 @@ class Report:
     versions: dict[str, str]
     rows: list[Row]
     complete: bool = True
+    is_reference: bool = False
 
     @property
     def failures(self) -> list[str]:
@@ -99,7 +101,14 @@ def examine(backend: Backend | None, catalogues: Sequence[str], only: Sequence[s
         elif done and started is not None:
             if not rows:
                 raise RequestError(f"no check's name has {' or '.join(map(repr, only))} in it.")
-            return Report(name, started["platforms"], started["versions"], rows, not only)
+            return Report(
+                name,
+                started["platforms"],
+                started["versions"],
+                rows,
+                complete=not only,
+                is_reference=started["is_reference"],
+            )
         elif not outcome.messages:
             raise RequestError(activate.crashed(backend or Backend(name), outcome))
         else:

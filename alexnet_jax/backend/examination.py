@@ -10,7 +10,7 @@ from jax.extend.backend import backends
 
 from alexnet_jax.backend import child
 from alexnet_jax.backend.activate import start, start_own_choice
-from alexnet_jax.backend.checks import UNSUPPORTED, Check
+from alexnet_jax.backend.checks import UNSUPPORTED, Check, reference
 from alexnet_jax.backend.platforms import Backend
 from alexnet_jax.errors import RequestError
 
@@ -23,7 +23,13 @@ def answer(request: child.Message, report: Callable[[child.Message], None]) -> N
     except RequestError as error:
         report({"refused": str(error)})
         return
-    report({"platforms": _platforms(), "versions": _versions(devices[0])})
+    report(
+        {
+            "platforms": _platforms(),
+            "versions": _versions(devices[0]),
+            "is_reference": devices[0] == reference(),
+        }
+    )
     for catalogue in request["catalogues"]:
         for check in importlib.import_module(catalogue).CHECKS:
             wanted = not request["only"] or any(part in check.name for part in request["only"])

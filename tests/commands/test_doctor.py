@@ -46,6 +46,7 @@ def test_a_healthy_plugin(tmp_path):
         "AlexNet can train on this backend, without: donation, memory statistics"
     )
     assert "ascend: 4 x Shim 910B" in printed
+    assert "the reference itself" not in printed
 
 
 def test_a_refused_operation_is_named(tmp_path):
@@ -98,6 +99,9 @@ def test_chosen_checks_are_no_verdict_on_the_whole(tmp_path):
     report = json.loads(run.stdout)
     assert (run.returncode, report["can_train"]) == (0, False)
     assert report["verdict"] == "1 chosen checks ran, and nothing that training needs failed"
+    assert report["is_reference"]
+    printed = _doctor(tmp_path, "--only=top-5", **variables).stdout
+    assert "\nthis is the reference itself: differences are zero by construction\n" in printed
     none = _doctor(tmp_path, "--only=teleport", **variables)
     assert (none.returncode, none.stderr) == (2, "no check's name has 'teleport' in it.\n")
 
