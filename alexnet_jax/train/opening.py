@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from alexnet_jax.backend.capabilities import describe_limits, own_device
 from alexnet_jax.data.checks import class_counts
 from alexnet_jax.train.experiment import Experiment
@@ -28,8 +30,8 @@ def opening(
         "data": _data(experiment),
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"
         + (f"; {limits}" if limits else ""),
-        "strategy": f"{experiment.parallelism}, batch {config.batch_size}, {experiment.total_steps} steps in "
-        f"{config.num_epochs} epochs" + (f"; {reason}" if reason else ""),
+        "strategy": f"{experiment.parallelism}, batch {config.batch_size}, {_count(experiment.total_steps, 'step')} in "
+        f"{_count(config.num_epochs, 'epoch')}" + (f"; {reason}" if reason else ""),
         "precision": experiment.precision,
         "writes to": str(workdir),
     }
@@ -47,6 +49,10 @@ def opening(
     return [f"{name:<9} {text}" for name, text in rows.items() if text]
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 def _data(experiment: Experiment) -> str:
     sizes = {split: len(source) for split, source in experiment.sources.items()}
     text = (
@@ -54,4 +60,14 @@ def _data(experiment: Experiment) -> str:
         "evaluation images"
     )
     counts = class_counts(experiment.sources["train"])
-    return text if counts is None else f"{text}; {counts.min()} to {counts.max()} of a class"
+    return text if counts is None else f"{text}; {_spread(counts)}"
+
+
+def _spread(counts: np.ndarray) -> str:
+    """Returns how many examples the classes have."""
+    least, most = counts.min(), counts.max()
+    if least == most:
+        return f"{most} of each class"
+    if least:
+        return f"{least} to {most} of a class"
+    return f"up to {most} of a class, none of {(counts == 0).sum():,} classes"

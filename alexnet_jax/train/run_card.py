@@ -39,8 +39,10 @@ def describe_devices(devices: list[jax.Device]) -> dict[str, Any]:
 
 
 def device_name(device: jax.Device) -> str:
-    """Returns the kind, the platform and its version in one line."""
-    return "{kind} ({platform}, {platform_version})".format(**describe_devices([device]))
+    """Returns the kind, the platform and its version in one line; of a CPU, where all three are "cpu", that word."""
+    told = describe_devices([device])
+    kind, *others = dict.fromkeys(told[name] for name in ("kind", "platform", "platform_version"))
+    return f"{kind} ({', '.join(others)})" if others else kind
 
 
 def device_line(devices: list[jax.Device]) -> str:

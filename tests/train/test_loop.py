@@ -72,7 +72,7 @@ def test_what_a_run_writes(tmp_path, capsys):
     }
     assert evaluation["num_examples"] == 24
     assert evaluation["epoch"] == 2
-    assert evaluation["device"] == "2 x cpu (cpu, cpu)"
+    assert evaluation["device"] == "2 x cpu"
 
     assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
         json.dumps(config.to_dict())
