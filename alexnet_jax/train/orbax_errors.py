@@ -1,4 +1,7 @@
-"""One line tells of a failed save; Orbax's threads would add a traceback each, and some would wait on."""
+"""One line tells of a failed save; Orbax's threads would add a traceback each, and some would wait on.
+
+Nor does it tell that a save waited for the one before: the run card has the seconds that checkpoints took.
+"""
 
 import logging
 import os
@@ -13,12 +16,13 @@ from typing import Any, NoReturn
 from orbax.checkpoint._src.futures import future
 
 JOIN_SECONDS = 10.0  # for a thread of a failed save to end
-NO_FAULTS = "Requested `tracked_metric`"  # a checkpoint that was not evaluated
+# Of checkpoints that were not evaluated, and of those that the next one had to wait for.
+NO_FAULTS = ("Requested `tracked_metric`", "Waiting for previous save to complete")
 LOGGERS = ("absl", "asyncio", "concurrent.futures")
 
 
 def quiet_background_errors() -> None:
-    """Drops what Orbax's threads print of an error that the save itself raises; once is enough."""
+    """Drops what Orbax prints of an error that the save itself raises, and of saves that wait; once is enough."""
     for name in LOGGERS:
         logging.getLogger(name).addFilter(_is_not_of_orbax)
     if not isinstance(sys.unraisablehook, _Unraisable):
@@ -74,7 +78,7 @@ def on_failed_write(manager: Any, act: Callable[[Exception], NoReturn]) -> None:
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
     if record.levelno < logging.ERROR:
-        return not record.getMessage().startswith(NO_FAULTS)
+        return not str(record.msg).startswith(NO_FAULTS)
     error = record.exc_info[1] if record.exc_info else None
     of_orbax = (
         "orbax" in record.pathname or "orbax" in record.getMessage() or _is_through_orbax(error)

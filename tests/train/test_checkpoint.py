@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 import shutil
 from pathlib import Path
 
@@ -218,3 +219,12 @@ def test_a_run_that_continues_holds_its_state_once(tmp_path):
     assert step == 12
     assert all(leaf.is_deleted() for leaf in drawn)
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+
+
+def test_nothing_is_said_of_a_save_that_waited_for_the_one_before(caplog):
+    checkpoint.quiet_background_errors()
+    log = logging.getLogger("absl")
+    with caplog.at_level(logging.WARNING):
+        log.warning("Waiting for previous save to complete took %f seconds. If this", 3.0)
+        log.warning("something else")
+    assert [record.message for record in caplog.records] == ["something else"]
