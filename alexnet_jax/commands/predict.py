@@ -16,6 +16,7 @@ import numpy as np
 
 from alexnet_jax import library
 from alexnet_jax.backend.activate import activate
+from alexnet_jax.data import imagenet
 from alexnet_jax.data.image_files import expand
 from alexnet_jax.data.preprocess import preprocess
 from alexnet_jax.errors import RequestError

@@ -97,6 +97,7 @@ def _train(
     clock = Clock()
     with clock.measure("start"):
         state, start_step, origin = _starting_point(experiment, workdir, newest)
+        _free_unused(experiment.initial_state, state)
     card, changed = None, []
     if start_step == experiment.total_steps:
         card = run_card.finished(workdir, start_step, notes)
@@ -363,7 +364,6 @@ def _starting_point(
                 "configuration; raise num_epochs or choose another --workdir."
             )
         state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state, step)
-        _free_unused(experiment.initial_state, state)
         return state, step, ()
     config, identity = experiment.config, experiment.identity
     path, frozen = Path(config.init_weights), tuple(config.optimizer.freeze)
@@ -373,7 +373,6 @@ def _starting_point(
     weights = starting_weights.read(path, identity, any_classes=True)
     starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
     state = starting_weights.place(weights, experiment.initial_state)
-    _free_unused(experiment.initial_state, state)
     return state, 0, (starting_weights.describe(path, weights, identity),)
 
 
