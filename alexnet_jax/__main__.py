@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     command = importlib.import_module(f"{commands.__name__}.{name}")
     try:
-        return command.main(rest)
+        with memory.enough():
+            return command.main(rest)
     except RequestError as error:
         print(error, file=sys.stderr)
         return 2

@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _status(argv: list[str]) -> int:
     try:
-        _run(argv)
+        with memory.enough():
+            _run(argv)
     except RequestError as error:
         print(error, file=sys.stderr)
         return 2

@@ -174,6 +174,15 @@ def test_batch_larger_than_the_data(tmp_path, capsys):
     assert "batch_size=2000 is larger than the 1437 training examples; use at most 1437." in message
 
 
+def test_too_little_memory_is_one_sentence(tmp_path, capsys):
+    size = "--config.data.image_size=200000"  # a classifier of 400 GB
+    assert _main(DIGITS, f"--workdir={tmp_path}", size) == 1
+    printed = capsys.readouterr().err
+    assert "the memory does not suffice (Out of memory allocating" in printed
+    assert "; use a smaller batch_size, or" in printed
+    assert "Traceback" not in printed
+
+
 def test_imagenet_without_data_tells_how_to_get_it(capsys):
     message = _refused(capsys, f"--config={ROOT}/configs/imagenet.py")
     for part in (

@@ -1,12 +1,16 @@
-"""Keeps the memory that a step frees for the next one.
+"""Keeps the memory that a step frees for the next one; explains where there is too little.
 
 Every step on a CPU needs hundreds of MB for what it holds between its layers. The C library gives blocks of that size
 back to the system when they are freed, and the next step pays for every page of them again.
 """
 
+import contextlib
 import ctypes
 import os
 import time
+from collections.abc import Iterator
+
+from alexnet_jax.errors import RunError
 
 TRIM_SECONDS = 60.0  # between two times that memory is given back; what the next step pays for it is then nothing
 
@@ -14,7 +18,28 @@ TRIM_SECONDS = 60.0  # between two times that memory is given back; what the nex
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 NEVER = -1
 
+EXHAUSTED = "RESOURCE_EXHAUSTED"  # XLA's status
+
 _trimmed_at: float | None = None  # on the monotonic clock; None where nothing is kept
+
+
+@contextlib.contextmanager
+def enough() -> Iterator[None]:
+    """Says what to do where the memory of a device, or the host's, does not suffice.
+
+    Raises:
+      RunError: In the place of JAX's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # JAX's is one; it need not be imported for that
+        status, _, what = str(error).partition(": ")
+        if status != EXHAUSTED:
+            raise
+        raise RunError(
+            f"the memory does not suffice ({what.splitlines()[0]}); use a smaller batch_size, or a larger "
+            "optimizer.accumulate_steps, or data.resident=false. --dry_run says how much a run needs."
+        ) from error
 
 
 def keep_freed_memory() -> bool:
