@@ -59,12 +59,12 @@ def test_override_keeps_the_type(key, text, value):
         (
             "batch_size",
             "many",
-            "--config.batch_size='many' is not a whole number (the default is 256).",
+            "--config.batch_size='many' is not a whole number (the recipe has 256).",
         ),
         (
             "batch_size",
             "1.5",
-            "--config.batch_size='1.5' is not a whole number (the default is 256).",
+            "--config.batch_size='1.5' is not a whole number (the recipe has 256).",
         ),
         ("optimizer.nesterov", "maybe", "--config.optimizer.nesterov='maybe' is not true or false"),
         ("data.mean", "0.5", "--config.data.mean='0.5' is not a tuple of numbers"),
@@ -341,3 +341,15 @@ def test_every_key_with_a_rule_exists():
     rules = [rule[0] for rule in rules_module.RULES]
     for key in (*rules_module.CHOICES, *rules_module.AT_LEAST, *rules_module.FRACTIONS, *rules):
         get(config, key)
+
+
+def test_none_is_given_where_it_has_a_meaning():
+    config = default_config()
+    config.eval.resize_pixels = 256
+    given = ["model.num_classes", "eval.resize_pixels", "model.dropout_rate", "published.top1"]
+    assert override(config, [(key, "None") for key in given]) == []
+    assert [get(config, key) for key in given] == [None] * len(given)
+    assert override(config, [("model.num_classes", "7")]) == []
+    assert config.model.num_classes == 7
+    (fault,) = override(config, [("batch_size", "None")])
+    assert "--config.batch_size='None' is not a whole number" in fault.text

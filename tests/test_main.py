@@ -123,7 +123,7 @@ def test_all_faults_at_once(tmp_path, capsys):
     )
     assert message.splitlines() == [
         "--config.optimiser.momentum: there is no such key; did you mean optimizer.momentum?",
-        "--config.num_epochs='many' is not a whole number (the default is 30).",
+        "--config.num_epochs='many' is not a whole number (the recipe has 30).",
         "optimizer.momentum=2.0 is not possible; use a number in [0, 1).",
         "batch_size=66 cannot be split over 4 devices; use 64 or 68.",
         "model.num_classes=7, but the data have 10 classes; use --config.model.num_classes=10.",

@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alexnet_jax.config.keys import all_keys, unknown_key
+from alexnet_jax.config.rules import optional_keys
 from alexnet_jax.errors import Fault, RequestError
 
 NAME_TUPLES = ("optimizer.freeze",)  # the other tuples hold numbers
@@ -46,6 +47,9 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
         return
     if name not in section:
         raise RequestError(unknown_key(config, key))
+    if text == "None" and key in optional_keys():
+        section[name] = None
+        return
     if key in NAME_TUPLES:
         section[name] = _parse_names(text)
         return
@@ -58,7 +62,7 @@ def _assign(config: ConfigDict, key: str, text: str) -> None:
         section[name] = _PARSERS[kind](text)
     except _UNPARSABLE as error:
         raise RequestError(
-            f"--config.{key}={text!r} is not {KIND_NAMES[kind]} (the default is {section[name]!r})."
+            f"--config.{key}={text!r} is not {KIND_NAMES[kind]} (the recipe has {section[name]!r})."
         ) from error
 
 

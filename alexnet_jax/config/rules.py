@@ -173,12 +173,19 @@ def none_faults(config: ConfigDict) -> list[Fault]:
     if missing := [name for name in sections if config[name] is None]:
         text = "{}=None is not possible; it is a section, set its keys."
         return [Fault(name, text.format(name)) for name in missing]
-    optional = ("model.num_classes", *(k for k in all_keys(defaults) if get(defaults, k) is None))
     return [
         Fault(key, f"{key}=None is not possible; the default is {get(defaults, key)!r}.")
         for key in all_keys(defaults)
-        if key not in optional and get(config, key) is None
+        if key not in optional_keys() and get(config, key) is None
     ]
+
+
+@functools.cache
+def optional_keys() -> frozenset[str]:
+    """Returns the keys of which None has a meaning: those whose default it is, and the data's number of classes."""
+    defaults = default_config()
+    unset = (key for key in all_keys(defaults) if get(defaults, key) is None)
+    return frozenset(("model.num_classes", *unset))
 
 
 def _choice_faults(config: ConfigDict) -> list[Fault]:
