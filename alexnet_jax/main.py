@@ -14,7 +14,7 @@ from alexnet_jax.backend import compilation_cache, distributed, memory
 from alexnet_jax.backend.activate import activate
 from alexnet_jax.config.rules import none_faults
 from alexnet_jax.errors import Fault, RequestError, RunError
-from alexnet_jax.train import dry_run, experiment, lock, loop
+from alexnet_jax.train import dry_run, experiment, lock, loop, start
 from alexnet_jax.train.stopping import Stopped
 
 MODES = ("train", "eval")
@@ -86,7 +86,7 @@ def _run(argv: list[str]) -> None:
         lock.refuse_if_held(workdir)
     prepared = _prepare(config, faults, workdir / "cache" if writes else None)
     if options.dry_run:
-        loop.require_start(prepared, workdir)
+        start.require(prepared, workdir)
         dry_run.dry_run(prepared, workdir)
     elif options.mode == "eval":
         loop.evaluate_only(prepared, workdir)

@@ -15,6 +15,7 @@ from alexnet_jax.train import (
     rollback,
     run_card,
     saved_weights,
+    start,
     starting_weights,
     trained_run,
 )
@@ -96,8 +97,8 @@ def _train(
     """Trains once from the newest checkpoint, None for none; says ``notes`` and records ``event`` before."""
     clock = Clock()
     with clock.measure("start"):
-        state, start_step, origin = _starting_point(experiment, workdir, newest)
-        _free_unused(experiment.initial_state, state)
+        state, start_step, origin = start.starting_point(experiment, workdir, newest)
+        start.free_unused(experiment.initial_state, state)
     card, changed = None, []
     if start_step == experiment.total_steps:
         card = run_card.finished(workdir, start_step, notes)
@@ -342,43 +343,3 @@ def _after_evaluation(plateau: Plateau | None, state: TrainState, averages: Aver
         return state
     value = getattr(averages, plateau.metric)
     return dataclasses.replace(state, plateau=plateau.update(state.plateau, value))
-
-
-def require_start(experiment: Experiment, workdir: Path) -> None:
-    """Returns if a run can begin with its starting weights, or continue its checkpoint. Changes nothing on disk.
-
-    Raises:
-      RequestError: If not, as a run would.
-    """
-    _starting_point(experiment, workdir, checkpoint.latest_step(workdir))
-
-
-def _starting_point(
-    experiment: Experiment, workdir: Path, step: int | None
-) -> tuple[TrainState, int, tuple[str, ...]]:
-    """Returns the state to start from, its step, and what to tell of it; ``step`` is the newest checkpoint's."""
-    if step is not None:
-        if step > experiment.total_steps:
-            raise RequestError(
-                f"{workdir} has trained {step} steps already, more than the {experiment.total_steps} of this "
-                "configuration; raise num_epochs or choose another --workdir."
-            )
-        state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state, step)
-        return state, step, ()
-    config, identity = experiment.config, experiment.identity
-    path, frozen = Path(config.init_weights), tuple(config.optimizer.freeze)
-    if not config.init_weights:
-        starting_weights.check_frozen("", frozen, identity, None)
-        return experiment.initial_state, 0, ()
-    weights = starting_weights.read(path, identity, any_classes=True)
-    starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
-    state = starting_weights.place(weights, experiment.initial_state)
-    return state, 0, (starting_weights.describe(path, weights, identity),)
-
-
-def _free_unused(initial: TrainState, state: TrainState) -> None:
-    """Frees what the state to start from does not hold; a run that starts with it consumes it in its first step."""
-    used = {id(leaf) for leaf in jax.tree.leaves(state)}
-    for leaf in jax.tree.leaves(initial):
-        if id(leaf) not in used:
-            leaf.delete()

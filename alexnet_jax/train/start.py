@@ -1,0 +1,59 @@
+"""Where a run starts from: its newest checkpoint, the weights of a file or of another run, or drawn parameters."""
+
+from pathlib import Path
+
+import jax
+
+from alexnet_jax.errors import RequestError
+from alexnet_jax.train import checkpoint, starting_weights
+from alexnet_jax.train.experiment import Experiment
+from alexnet_jax.train.state import TrainState
+
+
+def starting_point(
+    experiment: Experiment, workdir: Path, step: int | None
+) -> tuple[TrainState, int, tuple[str, ...]]:
+    """Returns the state to start from, its step, and what to tell of it.
+
+    Args:
+      experiment: To run.
+      workdir: Of the run.
+      step: Its newest checkpoint's; None for none.
+
+    Raises:
+      RequestError: If that is of another model or a longer run, or ``init_weights`` do not fit.
+    """
+    if step is not None:
+        if step > experiment.total_steps:
+            raise RequestError(
+                f"{workdir} has trained {step} steps already, more than the {experiment.total_steps} of this "
+                "configuration; raise num_epochs or choose another --workdir."
+            )
+        state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state, step)
+        return state, step, ()
+    config, identity = experiment.config, experiment.identity
+    path, frozen = Path(config.init_weights), tuple(config.optimizer.freeze)
+    if not config.init_weights:
+        starting_weights.check_frozen("", frozen, identity, None)
+        return experiment.initial_state, 0, ()
+    weights = starting_weights.read(path, identity, any_classes=True)
+    starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
+    state = starting_weights.place(weights, experiment.initial_state)
+    return state, 0, (starting_weights.describe(path, weights, identity),)
+
+
+def require(experiment: Experiment, workdir: Path) -> None:
+    """Returns if a run can begin with its starting weights, or continue its checkpoint. Changes nothing on disk.
+
+    Raises:
+      RequestError: If not, as a run would.
+    """
+    starting_point(experiment, workdir, checkpoint.latest_step(workdir))
+
+
+def free_unused(initial: TrainState, state: TrainState) -> None:
+    """Frees what the state to start from does not hold; a run that starts with it consumes it in its first step."""
+    used = {id(leaf) for leaf in jax.tree.leaves(state)}
+    for leaf in jax.tree.leaves(initial):
+        if id(leaf) not in used:
+            leaf.delete()
