@@ -92,5 +92,5 @@ def test_auto_is_resolved_and_explained(capsys, tmp_path):
     run = build(config, 4)
     assert run.parallelism == "jit"
     loop.train(run, tmp_path)
-    assert "1 epochs; each device would send, a step: jit 14.8 MB" in capsys.readouterr().out
+    assert "1 epoch; each device would send, a step: jit 14.8 MB" in capsys.readouterr().out
     assert jax.device_count() == 4
