@@ -8,6 +8,7 @@ import jax
 
 from alexnet_jax.backend import memory
 from alexnet_jax.errors import RequestError
+from alexnet_jax.model.weights.fit import Weights
 from alexnet_jax.train import (
     checkpoint,
     health,
@@ -173,33 +174,38 @@ def _train(
 def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
     """Evaluates ``init_weights``, or the newest checkpoint of ``workdir``, and changes nothing there.
 
+    Only weights are read, so that the optimizer, schedule and precision need not be those of the training.
+
     Raises:
       RequestError: If it has none, or one of another model.
     """
-    config, identity, state = experiment.config, experiment.identity, experiment.initial_state
+    config, identity = experiment.config, experiment.identity
+
+    def read(source: Path) -> Weights:
+        return starting_weights.read(source, identity, use_ema=config.eval.use_ema)
+
     if config.init_weights:
         source, step = Path(config.init_weights), 0
         if source.is_dir():
             run, step = saved_weights.locate(source)
             source = run / checkpoint.DIRECTORY / str(step)
         try:
-            weights = starting_weights.read(source, identity, use_ema=config.eval.use_ema)
+            weights = read(source)
         except RequestError as error:
             if checkpoint.latest_step(workdir) is None:
                 raise
             raise RequestError(
                 f"leave out init_weights to evaluate the run in {workdir}; the weights it names do not fit: {error}"
             ) from error
-        state = starting_weights.place(weights, state)
     else:
-        newest = checkpoint.read_newest(
-            workdir, lambda step: (step, checkpoint.restore(workdir, identity, state, step))
-        )
+        checkpoints = workdir / checkpoint.DIRECTORY
+        newest = checkpoint.read_newest(workdir, lambda step: (step, read(checkpoints / str(step))))
         if newest is None:
             raise RequestError(
                 f"{workdir} holds no checkpoint to evaluate; train first, or name another --workdir."
             )
-        step, state = newest
+        step, weights = newest
+    state = starting_weights.place(weights, experiment.initial_state)
     averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
     share_broken_images(experiment)
     if jax.process_index() == 0:

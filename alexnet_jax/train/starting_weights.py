@@ -43,8 +43,8 @@ def read(
     )
     if not any_classes and weights.num_classes != identity.num_classes:
         raise RequestError(
-            f"init_weights={str(path)!r} has {weights.num_classes} classes, and the data have {identity.num_classes}; "
-            "name weights or data of as many."
+            f"{path} has {weights.num_classes} classes, and the data have {identity.num_classes}; name weights or data "
+            "of as many."
         )
     return weights
 

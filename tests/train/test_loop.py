@@ -223,6 +223,21 @@ def test_evaluate_only(tmp_path, capsys):
     assert sorted(path for path in tmp_path.rglob("*")) == files
 
 
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"schedule.name": "plateau", "optimizer.momentum": 0.0},
+        {"model.precision": "float16"},
+        {"optimizer.ema_decay": 0.9},
+    ],
+)
+def test_a_run_is_evaluated_without_the_settings_of_its_training(tmp_path, training):
+    trained = loop.train(build(small_config(num_epochs=1, **training)), tmp_path)
+    evaluated = loop.evaluate_only(build(small_config(num_epochs=1)), tmp_path)
+    assert evaluated.num_examples == trained.num_examples
+    assert evaluated.loss == pytest.approx(trained.loss, rel=2e-3)  # float16 evaluates in float16
+
+
 def test_evaluate_only_needs_a_checkpoint(tmp_path):
     with pytest.raises(RequestError, match="holds no checkpoint to evaluate; train first"):
         loop.evaluate_only(build(small_config()), tmp_path)
