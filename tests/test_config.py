@@ -195,6 +195,18 @@ def test_all_bad_overrides_are_reported():
             f"data.synthetic_examples={10**26} is not possible; use at most 2147483647.",
         ),
         (
+            {"data.image_size": 10**6},
+            "data.image_size=1000000 is not possible; use at most 16384.",
+        ),
+        (
+            {"augment.crop_resize_pixels": 10**6},
+            "augment.crop_resize_pixels=1000000 is not possible; use at most 16384.",
+        ),
+        (
+            {"augment.crop": "pad", "augment.crop_padding_pixels": 224},
+            "augment.crop_padding_pixels=224 would let a crop be padding alone; use less than the 224 pixels",
+        ),
+        (
             {"model.num_classes": 10**12},
             "model.num_classes=1000000000000 is not possible; use at most 2147483647.",
         ),

@@ -26,6 +26,7 @@ from alexnet_jax.train.resident import SETTINGS as RESIDENT_SETTINGS
 from alexnet_jax.train.schedules import SCHEDULES
 
 MOST = 2**31 - 1  # of whole numbers: JAX's have 32 bits
+MOST_PIXELS = 2**14  # of a side: 805 MB an image in a byte a channel
 
 CROPS = ("none", "pad", "random", "random_resized")
 
@@ -132,6 +133,8 @@ RULES: tuple[Rule, ...] = (
         "fractions of the run",
         lambda v: _are_numbers(v) and all(0 < part < 1 for part in v),
     ),
+    ("data.image_size", f"at most {MOST_PIXELS}", lambda v: v <= MOST_PIXELS),
+    ("augment.crop_resize_pixels", f"at most {MOST_PIXELS}", lambda v: v <= MOST_PIXELS),
     # Beyond 292 years Python cannot wait.
     ("health.stall_seconds", f"at most {MOST}, or 0 for never", lambda v: v <= MOST),
     ("health.max_stall_seconds", f"at most {MOST}, or 0 for never", lambda v: v <= MOST),
@@ -248,6 +251,13 @@ def _size_faults(config: ConfigDict) -> list[Fault]:
     if size < least:
         text = f"data.image_size={size} is too small for {variant.name!r}; use at least {least}."
         faults.append(Fault("data.image_size", text))
+    padding = config.augment.crop_padding_pixels
+    if config.augment.crop == "pad" and padding >= size:
+        text = (
+            f"augment.crop_padding_pixels={padding} would let a crop be padding alone; use less than the {size} pixels "
+            "of the network's input."
+        )
+        faults.append(Fault("augment.crop_padding_pixels", text))
     resized = {"eval.resize_pixels": config.eval.resize_pixels}
     if config.augment.crop == "random":
         resized["augment.crop_resize_pixels"] = config.augment.crop_resize_pixels
