@@ -13,10 +13,11 @@ from ml_collections import ConfigDict
 
 from alexnet_jax.backend.activate import activate
 from alexnet_jax.backend.capabilities import is_cpu
+from alexnet_jax.commands.options import AT_LEAST_ONE, Rules, number_faults, refuse
 from alexnet_jax.config import default_config, validate
 from alexnet_jax.data.sources import SOURCES
 from alexnet_jax.data.sources.folder import FolderSource
-from alexnet_jax.errors import Fault, RequestError
+from alexnet_jax.errors import RequestError
 from alexnet_jax.model.formulations import FORMULATIONS
 from alexnet_jax.model.variants import get_variant, variants
 from alexnet_jax.train import (
@@ -52,9 +53,9 @@ ENDLESS_EPOCHS = 10_000  # measuring ends with the time, not with the data
 TF_DATA_TURNS = 3
 
 # What no setting of a configuration stands for: the others are checked with it.
-NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "steps": ("at least 1", lambda value: value >= 1),
-    "devices": ("at least 1", lambda value: value >= 1),
+NUMBERS: Rules = {
+    "steps": AT_LEAST_ONE,
+    "devices": AT_LEAST_ONE,
     "seconds": ("a number above 0", lambda value: 0 < value < math.inf),
 }
 
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     for kind in (step_only, input_only, both):
         kind.add_argument("--json", action="store_true", help="for programs")
     options = parser.parse_args(arguments)
-    _refuse(_number_faults(options))
+    refuse(number_faults(options, NUMBERS))
     figures, notes = KINDS[options.kind](options)
     table = _table({"device": device_name(jax.devices()[0]), **figures})
     print(json.dumps(figures) if options.json else "\n".join([table, *notes]))
@@ -166,7 +167,7 @@ def step(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     config.data.source, config.data.synthetic_examples = "synthetic", options.batch_size
     config.data.resident = "false"  # a batch that stays there is placed as one from the host
     config.num_epochs = 1
-    _refuse([*validate(config), *experiment.device_faults(config, count)])
+    refuse([*validate(config), *experiment.device_faults(config, count)])
     run = experiment.build(config, experiment.open_sources(config), devices[:count])
     beside = {"torch": _torch_step(run)} if options.against else {}
     batch = run.strategy.place_batch(next(run.train_batches(0)))
@@ -264,22 +265,9 @@ def _input_run(
         config.model.num_classes = sources["train"].num_classes
         faults = experiment.data_faults(config, sources)
         faults += experiment.device_faults(config, len(devices))
-    _refuse(faults)
+    refuse(faults)
     config.num_epochs = ENDLESS_EPOCHS  # more steps than a run can have, perhaps; none is trained
     return experiment.build(config, sources, devices), parts.build_transform(config, sources)
-
-
-def _number_faults(options: argparse.Namespace) -> list[Fault]:
-    return [
-        Fault(name, f"--{name}={value} is not possible; use {NUMBERS[name][0]}.")
-        for name, value in vars(options).items()
-        if name in NUMBERS and value is not None and not NUMBERS[name][1](value)
-    ]
-
-
-def _refuse(faults: Sequence[Fault]) -> None:
-    if faults:
-        raise RequestError("\n".join(fault.text for fault in faults))
 
 
 def _torch_step(run: experiment.Experiment) -> Callable[[], None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from alexnet_jax.commands.options import AT_LEAST_ONE, Rules, number_faults, refuse
 from alexnet_jax.config import default_config
 from alexnet_jax.data.pack import Request, pack, verify
 from alexnet_jax.data.sources import cifar10, digits, folder, tfds
@@ -32,6 +33,13 @@ examples:
   python -m alexnet_jax.main --config configs/imagenet.py --config.data.source=packed \\
       --config.data.path=/data/imagenet-256"""
 
+NUMBERS: Rules = {
+    "size": AT_LEAST_ONE,
+    "shard_mebibytes": AT_LEAST_ONE,
+    "max_broken_fraction": ("a number in [0, 1]", lambda value: 0 <= value <= 1),
+    "eval_fraction": ("a number in [0, 1)", lambda value: 0 <= value < 1),
+    "num_threads": ("at least 0", lambda value: value >= 0),
+}
 OPEN: dict[str, Callable[[SourceSettings, str], Source]] = {
     "folder": folder.open_split,
     "tfds": tfds.open_for_packing,
@@ -73,17 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError(
             "pack needs SOURCE and OUT; got only one of them. --help lists the sources."
         )
-    if options.size < 1 or options.shard_mebibytes < 1:
-        raise RequestError(
-            f"--size={options.size} and --shard-mebibytes={options.shard_mebibytes} must be at least 1."
-        )
-    fractions = 0 <= options.max_broken_fraction <= 1 and 0 <= options.eval_fraction < 1
-    if options.num_threads < 0 or not fractions:
-        raise RequestError(
-            f"--num-threads={options.num_threads} must be at least 0, "
-            f"--max-broken-fraction={options.max_broken_fraction} a number in [0, 1], and "
-            f"--eval-fraction={options.eval_fraction} a number in [0, 1)."
-        )
+    refuse(number_faults(options, NUMBERS))
     request = Request(
         name=options.source,
         sources=_open(options),

@@ -16,6 +16,7 @@ import numpy as np
 
 from alexnet_jax import library
 from alexnet_jax.backend.activate import activate
+from alexnet_jax.commands.options import AT_LEAST_ONE, number_faults, refuse
 from alexnet_jax.data import imagenet
 from alexnet_jax.data.image_files import expand
 from alexnet_jax.data.preprocess import preprocess
@@ -61,10 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
     parser.add_argument("--json", action="store_true", help="for programs: one object a line")
     options = parser.parse_args(arguments)
-    if options.top < 1 or options.batch_size < 1:
-        raise RequestError(
-            f"--top={options.top} and --batch-size={options.batch_size} must be at least 1."
-        )
+    refuse(number_faults(options, {"top": AT_LEAST_ONE, "batch_size": AT_LEAST_ONE}))
     activate("auto")
     weights = library.read(options.weights, options.variant)
     if isinstance(sys.stdin, io.TextIOWrapper):

@@ -180,7 +180,8 @@ def test_what_a_file_says_of_a_run_is_checked(tmp_path, folder, capsys, metadata
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--top", "0", "a.jpg"], "--top=0 and --batch-size=32 must be at least 1."),
+        (["--top", "0", "a.jpg"], "--top=0 is not possible; use at least 1."),
+        (["--batch-size", "0", "a.jpg"], "--batch-size=0 is not possible; use at least 1."),
         (["nothing"], "there are no images in"),
     ],
 )

@@ -222,15 +222,15 @@ def test_requests_that_make_no_sense(tmp_path, capsys):
             ["zip:x", out],
             "SOURCE='zip:x' is unknown; it begins with folder, tfds, cifar10_binary, digits",
         ),
-        (["digits", out, "--size=0"], "--size=0 and --shard-mebibytes=1024 must be at least 1"),
-        (["digits", out, "--num-threads=-1"], "--num-threads=-1 must be at least 0"),
+        (["digits", out, "--size=0"], "--size=0 is not possible; use at least 1."),
+        (["digits", out, "--num-threads=-1"], "--num-threads=-1 is not possible; use at least 0."),
         (
             ["digits", out, "--max-broken-fraction=nan"],
-            "--max-broken-fraction=nan a number in [0, 1]",
+            "--max-broken-fraction=nan is not possible; use a number in [0, 1].",
         ),
-        (["digits", out, "--max-broken-fraction=-1"], "fraction=-1.0 a number in [0, 1]"),
-        (["folder:x", out, "--eval-fraction=1"], "--eval-fraction=1.0 a number in [0, 1)"),
-        (["digits", out, "--eval-fraction=nan"], "--eval-fraction=nan a number in [0, 1)"),
+        (["digits", out, "--max-broken-fraction=-1"], "-1.0 is not possible; use a number in ["),
+        (["folder:x", out, "--eval-fraction=1"], "=1.0 is not possible; use a number in [0, 1)."),
+        (["digits", out, "--eval-fraction=nan"], "nan is not possible; use a number in [0, 1)."),
         (["--verify", out], "is no packed data set: it has no manifest.json"),
     ]:
         assert door.main(["pack", *arguments]) == 2
