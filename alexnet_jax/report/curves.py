@@ -81,6 +81,7 @@ def _draw_curve(curve: Curve, runs: Sequence[Run], splits: Sequence[str]) -> Cha
                     **style,
                     marker="o" if marked and len(epochs) <= FEW_POINTS else None,
                     markersize=3.2,
+                    clip_on=curve.metric != "top1",  # whole marks at 0 and 100 %
                     alpha=0.55 if curve.evaluated and not evaluation else 1,
                     gid=f"{run.name}-{split}",
                 )
@@ -93,12 +94,20 @@ def _draw_curve(curve: Curve, runs: Sequence[Run], splits: Sequence[str]) -> Cha
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=STEPS))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: curve.write(value)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(curve, value)))
+        if curve.metric == "top1":
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, 0), min(high, 1))
         if curve.metric in ("images_per_second", "input_wait_fraction", "learning_rate"):
             axes.set_ylim(bottom=0)
         alternative = f"{curve.title} over epochs. {'; '.join(said)}."
         svg = to_svg(figure, curve.metric, alternative)
     return Chart(curve.metric, curve.title, curve.note, svg)
+
+
+def _tick(curve: Curve, value: float) -> str:
+    """Returns a number of an axis, with as many places as tell it from the next."""
+    return percent(value) if curve.write is percent else f"{value:,.6g}"
 
 
 def _published_line(axes: Axes, runs: Sequence[Run]) -> None:

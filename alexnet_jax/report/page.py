@@ -76,7 +76,8 @@ def _result(number: int, run: Run) -> dict[str, Any]:
 
 def _about(run: Run) -> str:
     settings = run.settings
-    text = f"{settings['model']['variant']} on {settings['data']['source']}, {settings['num_epochs']} epochs"
+    epochs = settings["num_epochs"]
+    text = f"{settings['model']['variant']} on {settings['data']['source']}, {epochs} epoch{'s' * (epochs != 1)}"
     return text if run.card else f"{text}; not ended"
 
 
