@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 Decoder = Callable[[bytes, np.random.Generator], np.ndarray]
 Box = tuple[int, int, int, int]
@@ -64,9 +64,14 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 @contextlib.contextmanager
 def _pillow_decodes() -> Iterator[None]:
-    """Raises as an OSError what Pillow says of a damaged AVIF (RuntimeError) or an odd DDS (NotImplementedError)."""
+    """Raises as an OSError what Pillow says of a damaged AVIF (RuntimeError) or an odd DDS (NotImplementedError).
+
+    Of bytes that are no image Pillow says where in memory they are.
+    """
     try:
         yield
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError("it is no image that Pillow knows") from None
     except RuntimeError as error:
         raise OSError(str(error)) from error
 
@@ -100,7 +105,10 @@ def decode_resized(encoded: bytes, plan: Plan) -> np.ndarray:
 def image_shape(encoded: bytes) -> tuple[int, int]:
     """Returns the height and width of an encoded image, which is not decoded."""
     size = _jpeg_size(encoded)
-    width, height = size or Image.open(io.BytesIO(encoded)).size
+    if size is None:
+        with _pillow_decodes():
+            size = Image.open(io.BytesIO(encoded)).size
+    width, height = size
     return height, width
 
 
