@@ -6,6 +6,7 @@ python examples/deploy.py alexnet.stablehlo photo.jpg ...
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,21 @@ def read(file: str, look: dict[str, Any]) -> np.ndarray:
     return (pixels - 255 * np.float32(look["mean"])) / (255 * np.float32(look["std"]))
 
 
-parser = argparse.ArgumentParser(description="Labels images with an exported model.")
-parser.add_argument(
-    "model", type=Path, help="made by: python -m alexnet_jax export, which writes a .json beside it"
-)
-parser.add_argument("images", nargs="+")
-options = parser.parse_args()
+def main() -> None:
+    """Prints the likeliest class of each image."""
+    parser = argparse.ArgumentParser(description="Labels images with an exported model.")
+    parser.add_argument("model", type=Path, help="made by: python -m alexnet_jax export")
+    parser.add_argument("images", nargs="+")
+    options = parser.parse_args()
 
-exported = export.deserialize(bytearray(options.model.read_bytes()))
-said = json.loads(options.model.with_suffix(".json").read_text())
-images = np.stack([read(file, said["look"]) for file in options.images])
-for file, row in zip(options.images, nn.softmax(exported.call(images)), strict=True):
-    print(file, f"{float(row.max()):.3f}", said["classes"][int(row.argmax())])
+    exported = export.deserialize(bytearray(options.model.read_bytes()))
+    said = json.loads(options.model.with_suffix(".json").read_text())  # written beside it
+    images = np.stack([read(file, said["look"]) for file in options.images])
+    for file, row in zip(options.images, nn.softmax(exported.call(images)), strict=True):
+        print(file, f"{float(row.max()):.3f}", said["classes"][int(row.argmax())])
+
+
+try:
+    main()
+except OSError as error:  # a file that is not there, or no image
+    sys.exit(f"{error}")

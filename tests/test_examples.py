@@ -69,7 +69,10 @@ def test_fine_tune_a_folder(here, monkeypatch, capsys):
     settings = {"model.variant": "cifar32", "model.precision": "float32", "num_epochs": 1}
     settings |= {"batch_size": 4, "eval.resize_pixels": 36}
     changed = [f"--config.{key}={value}" for key, value in settings.items()]
+    changed.append("--workdir=other")
     run(monkeypatch, "finetune_folder.py", "w.safetensors", "classes", *changed)
+    assert (here / "other" / "run.json").is_file()
+    assert not (here / "runs").exists()
     out = capsys.readouterr().out
     assert "but for fc6: new, as there are 2 classes and not its 7" in out.replace("\n", " ")
     labelled = [line for line in out.splitlines() if line.startswith("classes/")]
@@ -98,6 +101,17 @@ def test_deploy_labels_as_predict_does(here, model, monkeypatch, capsys, look):
         (best,) = image["predictions"]
         assert (name, label) == (image["image"], best["label"])
         assert float(probability) == pytest.approx(best["probability"], abs=1e-3)
+
+
+def test_deploy_says_what_it_cannot_read(here, monkeypatch):
+    assert main(["export", "--weights", "w.safetensors", "m.stablehlo"]) == 0
+    (here / "text.jpg").write_text("no image")
+    for arguments, text in (
+        (["none.stablehlo", "photo.jpg"], "No such file or directory: 'none.stablehlo'"),
+        (["m.stablehlo", "text.jpg"], "cannot identify image file 'text.jpg'"),
+    ):
+        with pytest.raises(SystemExit, match=text):
+            run(monkeypatch, "deploy.py", *arguments)
 
 
 def test_deploy_needs_no_more_than_is_said():
