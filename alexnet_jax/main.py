@@ -86,8 +86,7 @@ def _run(argv: list[str]) -> None:
         lock.refuse_if_held(workdir)
     prepared = _prepare(config, faults, workdir / "cache" if writes else None)
     if options.dry_run:
-        start.require(prepared, workdir)
-        dry_run.dry_run(prepared, workdir)
+        dry_run.dry_run(prepared, workdir, start.starting_step(prepared, workdir))
     elif options.mode == "eval":
         loop.evaluate_only(prepared, workdir)
     else:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alexnet_jax.config import rules
 from alexnet_jax.main import main
 from alexnet_jax.train import dry_run
 
@@ -95,6 +96,15 @@ def test_dry_run_says_how_much_memory_and_writes_nothing(tmp_path, capsys, monke
     assert "of 0.00 GB on each device; use a smaller batch_size" in message
 
 
+def test_dry_run_counts_the_steps_that_are_left(tmp_path, capsys):
+    arguments = [f"--config={ROOT}/configs/digits.py:smoke", f"--workdir={tmp_path / 'run'}"]
+    assert _main(*arguments) == 0
+    assert _main(*arguments, "--config.num_epochs=5", "--dry_run") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    where = f"in {tmp_path / 'run'}, which has done 2 of 10"
+    assert last == f"dry run: 8 steps would be trained {where}"
+
+
 def test_dry_run_refuses_what_the_run_would(tmp_path, capsys):
     """Starting weights that are not there or cannot be frozen, a run that has trained longer or is of another model."""
     arguments = (DIGITS, f"--workdir={tmp_path / 'run'}")
@@ -174,7 +184,8 @@ def test_batch_larger_than_the_data(tmp_path, capsys):
     assert "batch_size=2000 is larger than the 1437 training examples; use at most 1437." in message
 
 
-def test_too_little_memory_is_one_sentence(tmp_path, capsys):
+def test_too_little_memory_is_one_sentence(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rules, "MOST_PIXELS", 10**6)  # no sooner does every machine have too little
     size = "--config.data.image_size=200000"  # a classifier of 400 GB
     assert _main(DIGITS, f"--workdir={tmp_path}", size) == 1
     printed = capsys.readouterr().err

@@ -12,12 +12,13 @@ from alexnet_jax.errors import RequestError
 from alexnet_jax.train.experiment import Experiment
 
 
-def dry_run(experiment: Experiment, workdir: Path) -> None:
+def dry_run(experiment: Experiment, workdir: Path, start_step: int) -> None:
     """Prints the expected peak memory of the training and the evaluation step, each compiled for a real batch.
 
     Args:
       experiment: Ready to start.
       workdir: Where the run would write; not touched.
+      start_step: Of the checkpoint it would continue from; 0 for a new run.
 
     Raises:
       RequestError: If a step needs more memory than its device has.
@@ -36,7 +37,9 @@ def dry_run(experiment: Experiment, workdir: Path) -> None:
                 "optimizer.accumulate_steps."
             )
     if leader:
-        print(f"dry run: {experiment.total_steps} steps would be trained in {workdir}")
+        total = experiment.total_steps
+        done = f", which has done {start_step} of {total}" if start_step else ""
+        print(f"dry run: {total - start_step} steps would be trained in {workdir}{done}")
 
 
 def expected_memory_bytes(compiled: Any) -> int | None:

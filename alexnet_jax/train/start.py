@@ -24,12 +24,12 @@ def starting_point(
       RequestError: If that is of another model or a longer run, or ``init_weights`` do not fit.
     """
     if step is not None:
+        state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state, step)
         if step > experiment.total_steps:
             raise RequestError(
                 f"{workdir} has trained {step} steps already, more than the {experiment.total_steps} of this "
                 "configuration; raise num_epochs or choose another --workdir."
             )
-        state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state, step)
         return state, step, ()
     config, identity = experiment.config, experiment.identity
     path, frozen = Path(config.init_weights), tuple(config.optimizer.freeze)
@@ -42,13 +42,14 @@ def starting_point(
     return state, 0, (starting_weights.describe(path, weights, identity),)
 
 
-def require(experiment: Experiment, workdir: Path) -> None:
-    """Returns if a run can begin with its starting weights, or continue its checkpoint. Changes nothing on disk.
+def starting_step(experiment: Experiment, workdir: Path) -> int:
+    """Returns the step from which a run would continue, 0 for a new one. Changes nothing on disk.
 
     Raises:
-      RequestError: If not, as a run would.
+      RequestError: If it can neither begin with its starting weights nor continue its checkpoint, as a run would.
     """
-    starting_point(experiment, workdir, checkpoint.latest_step(workdir))
+    _, step, _ = starting_point(experiment, workdir, checkpoint.latest_step(workdir))
+    return step
 
 
 def free_unused(initial: TrainState, state: TrainState) -> None:
