@@ -1,6 +1,7 @@
 """The training loop: it dispatches, saves, evaluates and reports; it owns no state."""
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,10 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
             raise RequestError(
                 f"{workdir} holds no checkpoint to evaluate; train first, or name another --workdir."
             )
-        step, weights = newest
+        source, (step, weights) = workdir, newest
+    if jax.process_index() == 0 and (of := trained_run.workdir_of(source)):
+        for text in run_card.changed_look(config.to_dict(), of):
+            print(f"note: not as the run in {of} was evaluated: {text}", file=sys.stderr)
     state = starting_weights.place(weights, experiment.initial_state)
     averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
     share_broken_images(experiment)

@@ -17,6 +17,10 @@ from alexnet_jax.train.settings import changes
 from alexnet_jax.train.writers import CONFIG_FILE, read_object
 
 RUN_CARD_FILE = "run.json"
+LOOK = (  # the settings that say what an evaluation sees
+    *("data.image_size", "data.mean", "data.std"),
+    *("eval.protocol", "eval.resize_pixels", "eval.use_ema"),
+)
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -121,6 +125,12 @@ def changed_settings(settings: dict[str, Any], workdir: Path, notes: list[str]) 
     """Returns which of the resolved settings differ from those the run began with, a text each; ``notes`` as above."""
     before = _read_before(workdir / CONFIG_FILE, notes)
     return changes(before, json.loads(json.dumps(settings))) if before else []
+
+
+def changed_look(settings: dict[str, Any], workdir: Path) -> list[str]:
+    """Returns how an evaluation with these settings would look at images otherwise than the run's own, a text each."""
+    texts = changed_settings(settings, workdir, [])
+    return [text for text in texts if text.partition(":")[0] in LOOK]
 
 
 def _read_before(path: Path, notes: list[str]) -> dict[str, Any]:

@@ -65,8 +65,8 @@ def read(
       image_size: Height and width of the input, in pixels; None for the run's.
 
     Raises:
-      RequestError: If there is no checkpoint, it is of another variant, its arrays are not those of its network at
-        that image size, or the run's settings are damaged.
+      RequestError: If there is no checkpoint, it is of another variant or keeps no such average, its arrays are not
+        those of its network at that image size, or the run's settings are damaged.
     """
     if _names_a_step(path):
         workdir, step = locate(path)
@@ -89,7 +89,11 @@ def _read(
     directory = (workdir / DIRECTORY).absolute()
     with ocp.CheckpointManager(directory, item_handlers=handlers, options=options) as manager:
         saved = manager.item_metadata(step)["state"].tree
-        params_name = EMA_PARAMS if use_ema and EMA_PARAMS in saved else PARAMS
+        if use_ema and EMA_PARAMS not in saved:
+            raise RequestError(
+                f"{directory / str(step)} keeps no moving average of the parameters; use --config.eval.use_ema=False."
+            )
+        params_name = EMA_PARAMS if use_ema else PARAMS
         wanted = {name: saved[name] for name in (params_name, MODEL_STATE) if name in saved}
         args = ocp.args.Composite(
             identity=ocp.args.JsonRestore(),

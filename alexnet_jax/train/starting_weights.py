@@ -26,10 +26,10 @@ def read(
       path: A file, a workdir, or one of its checkpoints.
       identity: Of the model.
       any_classes: Whether weights with another number of classes will do, for all layers but the classifier.
-      use_ema: Whether to take a run's moving average of the parameters, where it kept one.
+      use_ema: Whether to take a run's moving average of the parameters; a file has but one kind.
 
     Raises:
-      RequestError: If they are of another model.
+      RequestError: If they are of another model, or there is no such average.
     """
     if not path.is_dir():
         return fit(

@@ -213,6 +213,12 @@ def test_a_shorter_run_is_refused(tmp_path):
         loop.train(build(small_config(num_epochs=1)), tmp_path)
 
 
+def test_a_longer_run_of_another_model_is_called_another_model(tmp_path):
+    loop.train(build(small_config(num_epochs=2)), tmp_path)
+    with pytest.raises(RequestError, match="is a checkpoint of another model"):
+        loop.train(build(small_config(**{"num_epochs": 1, "model.num_classes": 7})), tmp_path)
+
+
 def test_evaluate_only(tmp_path, capsys):
     config = small_config(num_epochs=1)
     trained = loop.train(build(config), tmp_path)
@@ -236,6 +242,23 @@ def test_a_run_is_evaluated_without_the_settings_of_its_training(tmp_path, train
     evaluated = loop.evaluate_only(build(small_config(num_epochs=1)), tmp_path)
     assert evaluated.num_examples == trained.num_examples
     assert evaluated.loss == pytest.approx(trained.loss, rel=2e-3)  # float16 evaluates in float16
+
+
+def test_an_evaluation_that_looks_otherwise_than_the_runs_own_says_so(tmp_path, capsys):
+    loop.train(build(small_config(num_epochs=1)), tmp_path)
+    capsys.readouterr()
+    changed = small_config(**{"data.mean": (0.1, 0.2, 0.3), "batch_size": 4})
+    loop.evaluate_only(build(changed), tmp_path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: not as the run in {tmp_path} was evaluated: data.mean: [0.485, ")
+    assert line.endswith("-> [0.1, 0.2, 0.3]")
+
+
+def test_an_average_that_was_not_kept_is_not_evaluated(tmp_path):
+    loop.train(build(small_config(num_epochs=1)), tmp_path)
+    averaged = {"optimizer.ema_decay": 0.9, "eval.use_ema": True}
+    with pytest.raises(RequestError, match=r"checkpoints/12 keeps no moving average of the para"):
+        loop.evaluate_only(build(small_config(**averaged)), tmp_path)
 
 
 def test_evaluate_only_needs_a_checkpoint(tmp_path):
