@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Injects every fault of docs/reliability.md in full counts, about half an hour on two cores:
+# Injects every fault of docs/reliability.md in full counts, about an hour on two cores:
 #
 #   bash scripts/faults.sh [arguments of pytest, e.g. -k kill]
 #
