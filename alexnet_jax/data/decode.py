@@ -71,7 +71,7 @@ def _pillow_decodes() -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError:
-        raise UnidentifiedImageError("it is no image that Pillow knows") from None
+        raise UnidentifiedImageError("cannot identify image file") from None
     except RuntimeError as error:
         raise OSError(str(error)) from error
 

@@ -93,7 +93,7 @@ def _resized(image: Any, plan: decode.Plan, place: str) -> np.ndarray:
     except FileNotFoundError as error:
         raise RequestError(f"{name}: there is no such file.") from error
     except decode.UNREADABLE as error:
-        reason = str(error).partition("<")[0].rstrip(" '") or type(error).__name__
+        reason = str(error) or type(error).__name__
         raise RequestError(
             f"{name} is not an image that can be read ({reason}); give a JPEG or PNG file, a PIL image or a uint8 "
             "array."

@@ -104,7 +104,7 @@ def test_files_that_are_no_images_are_found(photos):
         file.write_bytes(b"<html>404</html>")
     (text,) = _problems(photos)
     assert text.startswith("none of 4 eval images tried can be read: ")
-    assert "val/class0/val000.JPEG (it is no image that Pillow knows)" in text
+    assert "val/class0/val000.JPEG (cannot identify image file)" in text
     assert text.endswith("Are these images, and was the copy complete?")
     one = photos / "val/class1/val003.JPEG"
     shutil.copy(photos / "train/class1/train003.JPEG", one)
