@@ -1,6 +1,7 @@
 """Every test sees four CPU devices, and warnings as errors (pyproject.toml)."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ SLOW = (
     "train/test_parallel.py",
     "train/test_processes.py",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs() -> Iterator[None]:
+    """Lets go of the programs that a file's tests compiled: of the whole suite they came to 7 GB a worker."""
+    yield
+    jax.clear_caches()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
