@@ -13,13 +13,13 @@ from ml_collections import ConfigDict
 
 from alexnet_jax.backend.activate import activate
 from alexnet_jax.backend.capabilities import is_cpu
-from alexnet_jax.commands.options import AT_LEAST_ONE, Rules, number_faults, refuse
 from alexnet_jax.config import default_config, validate
 from alexnet_jax.data.sources import SOURCES
 from alexnet_jax.data.sources.folder import FolderSource
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.formulations import FORMULATIONS
 from alexnet_jax.model.variants import get_variant, variants
+from alexnet_jax.options import AT_LEAST_ONE, Rules, number_faults, refuse
 from alexnet_jax.train import (
     experiment,
     input_speed,

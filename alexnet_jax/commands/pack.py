@@ -10,13 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet_jax.commands.options import AT_LEAST_ONE, Rules, number_faults, refuse
 from alexnet_jax.config import default_config
 from alexnet_jax.data.pack import Request, pack, verify
 from alexnet_jax.data.sources import cifar10, digits, folder, tfds
 from alexnet_jax.data.sources.base import SPLITS, Source, SourceSettings
 from alexnet_jax.data.sources.packed import read_manifest
 from alexnet_jax.errors import RequestError
+from alexnet_jax.options import AT_LEAST_ONE, Rules, number_faults, refuse
 
 EPILOG = """\
 SOURCE is one of

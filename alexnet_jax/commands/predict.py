@@ -16,13 +16,13 @@ import numpy as np
 
 from alexnet_jax import library
 from alexnet_jax.backend.activate import activate
-from alexnet_jax.commands.options import AT_LEAST_ONE, number_faults, refuse
 from alexnet_jax.data import imagenet
 from alexnet_jax.data.image_files import expand
 from alexnet_jax.data.preprocess import preprocess
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model.variants import variants
 from alexnet_jax.model.weights.fit import Weights
+from alexnet_jax.options import AT_LEAST_ONE, number_faults, refuse
 from alexnet_jax.train import trained_run
 
 EPILOG = """\
