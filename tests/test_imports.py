@@ -29,8 +29,10 @@ ALLOWED = {
     "train": GROUND | {"model", "data", "backend"},
     "library": GROUND | {"model", "data", "backend", "train"},
     "report": GROUND | {"data", "train", "config"},
-    "commands": GROUND | {"model", "data", "backend", "train", "config", "library", "report"},
+    "commands": GROUND
+    | {"model", "data", "backend", "train", "config", "library", "report", "options"},
     "plots": GROUND | {"model", "data"},
+    "options": {"errors"},
     "errors": set(),
     "randomness": set(),
 }
