@@ -1,7 +1,7 @@
 """What is the user's to mend."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,11 @@ class Fault(NamedTuple):
 
     key: str
     text: str
+
+
+def refused(faults: Iterable[Fault]) -> RequestError:
+    """Returns one error to raise for all the faults, a line each."""
+    return RequestError("\n".join(fault.text for fault in faults))
 
 
 def reading(path: Path) -> contextlib.AbstractContextManager[None]:

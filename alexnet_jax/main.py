@@ -4,7 +4,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -13,7 +12,7 @@ from alexnet_jax import config as configuration
 from alexnet_jax.backend import compilation_cache, distributed, memory
 from alexnet_jax.backend.activate import activate
 from alexnet_jax.config.rules import none_faults
-from alexnet_jax.errors import Fault, RequestError, RunError
+from alexnet_jax.errors import Fault, RequestError, RunError, refused
 from alexnet_jax.train import dry_run, experiment, lock, loop, start
 from alexnet_jax.train.stopping import Stopped
 
@@ -76,7 +75,7 @@ def _run(argv: list[str]) -> None:
     config = configuration.load(options.config)
     faults = configuration.override(config, assignments)
     if nothing := none_faults(config):
-        _refuse([*faults, *nothing])
+        raise refused([*faults, *nothing])
     workdir = _workdir(options)
     writes = options.mode == "train" and not options.dry_run
     if writes and distributed.is_first(
@@ -156,12 +155,8 @@ def _prepare(
         except RequestError as error:
             faults.append(Fault("data", str(error)))
     if faults or sources is None or devices is None:
-        _refuse(faults)
+        raise refused(faults)
     return experiment.build(config, sources, devices)
-
-
-def _refuse(faults: list[Fault]) -> NoReturn:
-    raise RequestError("\n".join(fault.text for fault in faults))
 
 
 if __name__ == "__main__":

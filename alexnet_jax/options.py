@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from alexnet_jax.errors import Fault, RequestError
+from alexnet_jax.errors import Fault, refused
 
 # The option's name in the parsed ones -> the rule in words, and whether a value keeps it.
 Rules = Mapping[str, tuple[str, Callable[[Any], bool]]]
@@ -24,4 +24,4 @@ def number_faults(options: argparse.Namespace, rules: Rules) -> list[Fault]:
 def refuse(faults: Sequence[Fault]) -> None:
     """Raises the faults as one RequestError, where there are any."""
     if faults:
-        raise RequestError("\n".join(fault.text for fault in faults))
+        raise refused(faults)
