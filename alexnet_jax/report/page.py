@@ -116,10 +116,9 @@ def _section(run: Run, seen: Examination) -> dict[str, Any]:
         notes.append("metrics.jsonl holds no record yet.")
     if run.damaged_lines:
         lines = ", ".join(map(str, run.damaged_lines[:20]))
-        notes.append(
-            f"{len(run.damaged_lines)} damaged lines of metrics.jsonl were left out: {lines}"
-            f"{', ...' * (len(run.damaged_lines) > 20)}."
-        )
+        count = len(run.damaged_lines)
+        more = f", ... ({count} in all)" if count > 20 else ""
+        notes.append(f"Damaged lines of metrics.jsonl that were left out: {lines}{more}.")
     section = {
         "name": run.name,
         "notes": notes,

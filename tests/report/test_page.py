@@ -146,7 +146,7 @@ def test_without_checkpoint_and_with_damaged_lines(bare):
     (bare / "metrics.jsonl").write_text("nonsense\n" + metrics + metrics[:30])
     page = _page_of(bare)
     assert "There is no checkpoint (yet)" in page
-    assert "1 damaged lines of metrics.jsonl were left out: 1." in page
+    assert "Damaged lines of metrics.jsonl that were left out: 1." in page
     assert "At the start" in page
     assert 'id="chart-loss"' in page
 
