@@ -39,7 +39,10 @@ def starting_point(
     weights = starting_weights.read(path, identity, any_classes=True)
     starting_weights.check_frozen(str(path), frozen, identity, weights.num_classes)
     state = starting_weights.place(weights, experiment.initial_state)
-    return state, 0, (starting_weights.describe(path, weights, identity),)
+    notes = starting_weights.other_normalisation(
+        path, identity.image_size, mean=config.data.mean, std=config.data.std
+    )
+    return state, 0, (starting_weights.describe(path, weights, identity), *notes)
 
 
 def starting_step(experiment: Experiment, workdir: Path) -> int:

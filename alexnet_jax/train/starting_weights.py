@@ -1,7 +1,7 @@
 """What a run starts from or evaluates: ``init_weights``, a file of any format or another run."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from alexnet_jax.errors import RequestError
 from alexnet_jax.model.variants import get_variant
 from alexnet_jax.model.weights import files
 from alexnet_jax.model.weights.fit import Weights, fit
-from alexnet_jax.train import saved_weights
+from alexnet_jax.train import saved_weights, trained_run
 from alexnet_jax.train.checkpoint import Identity
 from alexnet_jax.train.state import TrainState
 
@@ -85,6 +85,26 @@ def describe(path: Path, weights: Weights, identity: Identity) -> str:
         f"starts from {path}, but for {head}: new, as there are {identity.num_classes} classes and not its "
         f"{weights.num_classes}"
     )
+
+
+def other_normalisation(
+    path: Path, image_size: int, *, mean: Sequence[float], std: Sequence[float]
+) -> list[str]:
+    """Returns a line where weights were trained on images normalised otherwise; none where they do not say how."""
+    try:
+        seen = trained_run.look(path, image_size)
+    except (
+        RequestError
+    ) as damage:  # that its settings cannot be read takes nothing from the weights
+        return [f"warning: {damage}"]
+    own = {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
+    others = {name: seen[name] for name in own if seen.get(name, own[name]) != own[name]}
+    if not others:
+        return []
+    theirs = " and ".join(f"data.{name}={value}" for name, value in others.items())
+    ours = " and ".join(str(own[name]) for name in others)
+    options = " ".join(f'--config.data.{name}="{value}"' for name, value in others.items())
+    return [f"note: {path} was trained with {theirs}, this run takes {ours}; theirs: {options}"]
 
 
 def check_frozen(

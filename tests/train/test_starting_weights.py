@@ -44,6 +44,24 @@ def test_a_run_starts_from_a_file_and_evaluates_one(model, file, tmp_path, capsy
     assert "these weights are not read, another --workdir starts from them" in printed
 
 
+def test_weights_that_saw_images_normalised_otherwise_are_told_of(tmp_path, capsys):
+    first = small_config(**{"data.mean": (0.3, 0.3, 0.3)})
+    loop.train(build(first), tmp_path / "first")
+    for mean, told in (((0.5, 0.4, 0.3), True), ((0.3, 0.3, 0.3), False)):
+        capsys.readouterr()
+        changes = {"init_weights": str(tmp_path / "first"), "data.mean": mean}
+        loop.train(build(small_config(**changes)), tmp_path / f"next-{told}")
+        printed = capsys.readouterr().out.replace("\n", " ")
+        text = (
+            "was trained with data.mean=(0.3, 0.3, 0.3), this run takes (0.5, 0.4, 0.3); theirs: "
+            '--config.data.mean="(0.3, 0.3, 0.3)"'
+        )
+        assert (text in printed) == told
+    (tmp_path / "first" / "config.json").write_text("{")
+    loop.train(build(small_config(**changes)), tmp_path / "damaged")
+    assert "warning:" in capsys.readouterr().out
+
+
 def test_a_file_of_another_model_is_refused_and_nothing_is_written(file, tmp_path):
     config = small_config(**{"init_weights": file, "data.image_size": 64})  # a map of 2 x 2
     with pytest.raises(RequestError, match=r"classifier.weight is \(10, 256\), not \(10, 1024\)"):
