@@ -90,13 +90,18 @@ def describe(path: Path, weights: Weights, identity: Identity) -> str:
 def other_normalisation(
     path: Path, image_size: int, *, mean: Sequence[float], std: Sequence[float]
 ) -> list[str]:
-    """Returns a line where weights were trained on images normalised otherwise; none where they do not say how."""
+    """Returns a line where weights were trained on images normalised otherwise; none where they do not say how.
+
+    Args:
+      path: A workdir, one of its checkpoints, or a file.
+      image_size: Of the network's input, in pixels.
+      mean: That this run subtracts, of red, green and blue, where a pixel is 0 to 1.
+      std: That it divides by, likewise.
+    """
     try:
         seen = trained_run.look(path, image_size)
-    except (
-        RequestError
-    ) as damage:  # that its settings cannot be read takes nothing from the weights
-        return [f"warning: {damage}"]
+    except RequestError as damage:  # the weights themselves are sound
+        return [f"warning: {damage} So how its images were normalised is not known."]
     own = {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
     others = {name: seen[name] for name in own if seen.get(name, own[name]) != own[name]}
     if not others:
