@@ -143,10 +143,11 @@ def test_a_file_s_name_that_is_not_utf_8_is_shown_with_a_replacement(
 
 def test_without_checkpoint_and_with_damaged_lines(bare):
     metrics = (bare / "metrics.jsonl").read_text()
-    (bare / "metrics.jsonl").write_text("nonsense\n" + metrics + metrics[:30])
+    (bare / "metrics.jsonl").write_text("nonsense\n" * 21 + metrics + metrics[:30])
     page = _page_of(bare)
     assert "There is no checkpoint (yet)" in page
-    assert "Damaged lines of metrics.jsonl that were left out: 1." in page
+    shown = ", ".join(map(str, range(1, 21)))
+    assert f"Damaged lines of metrics.jsonl that were left out: {shown}, ... (21 in all)." in page
     assert "At the start" in page
     assert 'id="chart-loss"' in page
 
