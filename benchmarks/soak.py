@@ -3,9 +3,10 @@
     python benchmarks/soak.py [--minutes 120] [--workdir DIR]
 
 `configs/digits.py` without end, from JPEG files, with an evaluation every epoch and a checkpoint every 200 steps. Each
-line tells of one tenth of the time; memory and files are the largest seen in it. Two kinds of memory: the process's
-own, and its share of mapped files (programs and libraries), which the kernel takes back and reads again as it likes.
-Two rates: per second of the clock, and per second of processor time.
+line tells of one tenth of the time, looked at once a second. Of memory, files and threads it gives the least and the
+most seen: a checkpoint opens files and takes threads and memory for a moment, and what a run never gives back shows in
+the least. Two kinds of memory: the process's own, and its share of mapped files (programs and libraries), which the
+kernel takes back and reads again as it likes. Two rates: per second of the clock, and per second of processor time.
 
 A shared machine's own speed changes more in two hours than a run might. So at the end the same run starts a second
 time, beside the old one, and they take turns, the other one stopped: whether the old one has become slower is the
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +33,8 @@ from sklearn.datasets import load_digits
 
 ROOT = Path(__file__).parents[1]
 PARTS = 10
-SAMPLES = 1000
+SAMPLE_SECONDS = 1
+METRICS_TAIL = 65_536  # bytes of metrics.jsonl in which its last line is looked for
 TURNS = 12  # of each of the two runs at the end
 TURN_SECONDS = 30
 WARM_STEPS = 500  # of the second run, before the turns
@@ -79,6 +82,21 @@ def command(data: Path, workdir: Path) -> list[str]:
     return [*main, f"--workdir={workdir}", *overrides]
 
 
+def tail(path: Path) -> bytes:
+    """Returns a file's last bytes; none where there is no file."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - METRICS_TAIL))
+        return file.read()
+
+
+def spread(values: Iterable[float]) -> str:
+    """Returns the least and the most, as ``"10..29"``."""
+    values = list(values)
+    return f"{min(values):.0f}..{max(values):.0f}"
+
+
 def observe(pid: int, workdir: Path, start: float) -> Sample:
     """Reads a process's state from /proc and its step from what it wrote."""
     process = Path(f"/proc/{pid}")
@@ -86,8 +104,7 @@ def observe(pid: int, workdir: Path, start: float) -> Sample:
         line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
     )
     ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
-    metrics = workdir / "metrics.jsonl"
-    lines = metrics.read_bytes().rpartition(b"\n")[0].splitlines() if metrics.exists() else []
+    lines = tail(workdir / "metrics.jsonl").rpartition(b"\n")[0].splitlines()
     return Sample(
         seconds=time.monotonic() - start,
         cpu_seconds=sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"),
@@ -104,7 +121,8 @@ def report(samples: list[Sample], batch_size: int) -> None:
     """Prints a line for each tenth of the time."""
     print(f"Python {sys.version.split()[0]}, {samples[-1].seconds / 60:.0f} minutes")
     print(
-        "minutes   step  images/s  images/CPU-s  own MiB  mapped MiB  open files  threads  checkpoints"
+        "minutes   step  images/s  images/CPU-s   own MiB (median)  mapped MiB  open files  threads"
+        "  checkpoints"
     )
     edges = np.linspace(0, samples[-1].seconds, PARTS + 1)
     for low, high in itertools.pairwise(edges):
@@ -114,9 +132,9 @@ def report(samples: list[Sample], batch_size: int) -> None:
         print(
             f"{high / 60:7.0f} {last.step:6} {images / (last.seconds - first.seconds):9.0f}"
             f" {images / (last.cpu_seconds - first.cpu_seconds):13.0f}"
-            f" {max(s.own_mib for s in part):8.0f} {max(s.mapped_mib for s in part):11.0f}"
-            f" {max(s.open_files for s in part):11}"
-            f" {max(s.threads for s in part):8} {statistics.median(s.checkpoints for s in part):12.0f}"
+            f" {spread(s.own_mib for s in part):>10} {statistics.median(s.own_mib for s in part):7.0f}"
+            f" {spread(s.mapped_mib for s in part):>11} {spread(s.open_files for s in part):>11}"
+            f" {spread(s.threads for s in part):>8} {statistics.median(s.checkpoints for s in part):12.0f}"
         )
 
 
@@ -198,7 +216,7 @@ def main() -> None:
         samples: list[Sample] = []
         while not run.ended() and (not samples or samples[-1].seconds < options.minutes * 60):
             samples.append(run.observe())
-            time.sleep(options.minutes * 60 / SAMPLES)
+            time.sleep(SAMPLE_SECONDS)
         if len(samples) > PARTS:
             report(samples, batch_size=64)
         if not run.ended():
