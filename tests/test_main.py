@@ -220,7 +220,11 @@ def test_workdir_of_another_model(tmp_path, capsys):
     ("arguments", "message"),
     [
         ([], "--config is missing; the recipes are in configs/."),
-        (["--config=nothing.py"], "--config='nothing.py': there is no such file"),
+        (
+            ["--config=nothing.py"],
+            "'nothing.py': there is no such file; the recipes are in configs/",
+        ),
+        ([DIGITS.replace("digits", "digit")], "there is no such file; did you mean "),
         ([DIGITS, "--mode=test"], "flag --mode=test: value should be one of <train|eval>"),
         ([DIGITS, "--wordkir=x"], "Unknown command line flag 'wordkir'"),
         ([DIGITS, "surplus"], "unknown argument 'surplus'."),

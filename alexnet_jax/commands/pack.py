@@ -143,7 +143,9 @@ def _pack(request: Request, out: Path) -> dict:
             rate = (done - first) / max(time.perf_counter() - start, 1e-9)
             bar.update(task, completed=done, total=total, rate=rate)
             if not console.is_terminal and (done == total or done % 10_000 == 0):
-                print(f"packed {done} of {total} images, {rate:.0f} images/s", file=sys.stderr)
+                print(
+                    f"packed {done} of {total} stored images, {rate:.0f} images/s", file=sys.stderr
+                )
 
         return pack(request, out, progress)
 

@@ -1,5 +1,6 @@
 """Reading recipes: files that define ``get_config``."""
 
+import difflib
 import importlib.util
 import inspect
 from collections.abc import Mapping
@@ -28,9 +29,12 @@ def load(path_and_argument: str) -> ConfigDict:
     path_text, separator, argument = path_and_argument.partition(":")
     path = Path(path_text)
     if not path.is_file():
-        raise RequestError(
-            f"--config={path_text!r}: there is no such file; the recipes are in configs/ of the checkout."
+        others = [str(other) for other in path.parent.glob("*.py")]
+        close = difflib.get_close_matches(path_text, others, n=1)
+        hint = (
+            f"did you mean {close[0]}?" if close else "the recipes are in configs/ of the checkout."
         )
+        raise RequestError(f"--config={path_text!r}: there is no such file; {hint}")
     spec = importlib.util.spec_from_file_location("alexnet_jax_recipe", path)
     if spec is None or spec.loader is None:
         raise RequestError(f"--config={path_text!r} is not a Python file (.py).")

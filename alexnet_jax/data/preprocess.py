@@ -94,9 +94,9 @@ def _resized(image: Any, plan: decode.Plan, place: str) -> np.ndarray:
         raise RequestError(f"{name}: there is no such file.") from error
     except decode.UNREADABLE as error:
         reason = str(error) or type(error).__name__
+        others = ", a PIL image or a uint8 array" if name == place else ""
         raise RequestError(
-            f"{name} is not an image that can be read ({reason}); give a JPEG or PNG file, a PIL image or a uint8 "
-            "array."
+            f"{name} is not an image that can be read ({reason}); give a JPEG or PNG file{others}."
         ) from error
 
 

@@ -66,4 +66,4 @@ def read(path: Path) -> Stored:
             if row.begins(head):
                 return row.read(path)
     known = ", ".join(row.name for row in FORMATS)
-    raise RequestError(f"{path} begins as no file of weights does; the formats are: {known}.")
+    raise RequestError(f"{path} is no file of weights of a known format; the formats are: {known}.")
