@@ -206,15 +206,27 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
                 f"{workdir} holds no checkpoint to evaluate; train first, or name another --workdir."
             )
         source, (step, weights) = workdir, newest
-    if jax.process_index() == 0 and (of := trained_run.workdir_of(source)):
-        for text in run_card.changed_look(config.to_dict(), of):
-            print(f"note: not as the run in {of} was evaluated: {text}", file=sys.stderr)
+    if jax.process_index() == 0:
+        for line in _other_look(source, experiment):
+            print(line, file=sys.stderr)
     state = starting_weights.place(weights, experiment.initial_state)
     averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
     share_broken_images(experiment)
     if jax.process_index() == 0:
         print(eval_line(step, averages), flush=True)
     return averages
+
+
+def _other_look(source: Path, experiment: Experiment) -> list[str]:
+    """Returns a line for each way an evaluation sees images otherwise than its weights, a run's or a file's, did."""
+    config = experiment.config
+    if of := trained_run.workdir_of(source):
+        texts = run_card.changed_look(config.to_dict(), of)
+        return [f"note: not as the run in {of} was evaluated: {text}" for text in texts]
+    size = experiment.identity.image_size
+    return starting_weights.other_normalisation(
+        source, size, mean=config.data.mean, std=config.data.std
+    )
 
 
 @dataclasses.dataclass

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import alexnet_jax
+from alexnet_jax.__main__ import main
 from alexnet_jax.errors import RequestError
 from alexnet_jax.train import loop
 from tests.train.runs import build, saved_arrays, small_config
@@ -62,6 +63,19 @@ def test_weights_that_saw_images_normalised_otherwise_are_told_of(tmp_path, caps
     assert "how its images were normalised is not known" in capsys.readouterr().out.replace(
         "\n", " "
     )
+
+
+def test_an_evaluation_of_a_file_that_saw_images_normalised_otherwise_says_so(tmp_path, capsys):
+    loop.train(build(small_config(**{"data.mean": (0.3, 0.3, 0.3)})), tmp_path / "run")
+    file = tmp_path / "run.safetensors"
+    assert main(["convert", str(tmp_path / "run"), str(file)]) == 0
+    for mean, lines in (((0.5, 0.4, 0.3), 1), ((0.3, 0.3, 0.3), 0)):
+        capsys.readouterr()
+        changes = {"init_weights": str(file), "data.mean": mean}
+        loop.evaluate_only(build(small_config(**changes)), tmp_path / "none")
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == lines
+        assert all(f"{file} was trained with data.mean=(0.3, 0.3, 0.3), this" in s for s in told)
 
 
 def test_a_file_of_another_model_is_refused_and_nothing_is_written(file, tmp_path):
