@@ -75,6 +75,7 @@ def command(data: Path, workdir: Path) -> list[str]:
         "schedule.warmup_epochs": 0.0,
         "optimizer.learning_rate": 0.01,
         "eval_every_epochs": 1,
+        "checkpoint.every_epochs": 0,
         "checkpoint.every_steps": 200,
     }
     overrides = [f"--config.{key}={value}" for key, value in settings.items()]
