@@ -29,11 +29,11 @@ def load(path_and_argument: str) -> ConfigDict:
     path_text, separator, argument = path_and_argument.partition(":")
     path = Path(path_text)
     if not path.is_file():
-        others = [str(other) for other in path.parent.glob("*.py")]
-        close = difflib.get_close_matches(path_text, others, n=1)
-        hint = (
-            f"did you mean {close[0]}?" if close else "the recipes are in configs/ of the checkout."
-        )
+        others = [other.name for other in path.parent.glob("*.py")]
+        close = difflib.get_close_matches(path.name, others, n=1)
+        hint = "the recipes are in configs/ of the checkout."
+        if close:
+            hint = f"did you mean {path.with_name(close[0])}?"
         raise RequestError(f"--config={path_text!r}: there is no such file; {hint}")
     spec = importlib.util.spec_from_file_location("alexnet_jax_recipe", path)
     if spec is None or spec.loader is None:
