@@ -1,9 +1,9 @@
 """Convolutions as matrix products, with their gradients: for a CPU, which multiplies matrices at its peak.
 
-It reaches a quarter of that in the convolutions that are gradients of kernels, and in all of them in bfloat16. So these
-are written as products of shifted images with the rows of the kernel, summed in float32. The images are taken a few at
-a time, so that what is multiplied stays in the cache. In float32 a kernel of 3 x 3 pixels is left to ``winograd``, and
-other outputs and gradients of images to XLA. Gradients are of reverse mode only.
+Where ``fourier`` says that it pays, which in float32 is nearly everywhere, a convolution is left to it. XLA reaches a
+quarter of the peak in the convolutions that are gradients of kernels, and in all of them in bfloat16. So these are
+written as products of shifted images with the rows of the kernel, summed in float32. The images are taken a few at a
+time, so that what is multiplied stays in the cache. Gradients are of reverse mode only.
 """
 
 import functools
@@ -15,7 +15,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from alexnet_jax.model import layers, winograd
+from alexnet_jax.model import fourier, layers
 
 CHUNK_BYTES = 2 << 20  # of the shifted images that are multiplied at a time: they stay in the cache
 
@@ -67,6 +67,8 @@ def convolution(
     pads = tuple(tuple(pair) for pair in padding)
     if _is_left(x, kernel.shape[1], pads):
         return layers.convolution(x, kernel.astype(x.dtype), (1, 1), pads, dimension_numbers=LAYOUT)
+    if fourier.pays(x.shape, kernel.shape, pads, x.dtype):
+        return fourier.convolve(x, kernel, pads)
     return _convolve(x, kernel, pads)
 
 
@@ -121,12 +123,8 @@ def _backward(pads: Pads, residual: Residual, gradient: jax.Array) -> tuple[jax.
         (size - 1 - low, size - 1 - high)
         for size, (low, high) in zip(kernel.shape[:2], pads, strict=True)
     )
-    if _suits_winograd(x, kernel):
-        for_kernel = winograd.kernel_gradient(x, gradient, pads)
-    else:
-        for_kernel = _kernel_gradient(x, gradient, kernel.shape, pads)
-    for_kernel = for_kernel.astype(kernel.dtype)
-    return _apply(gradient, reverse, around), for_kernel
+    for_kernel = _kernel_gradient(x, gradient, kernel.shape, pads)
+    return _apply(gradient, reverse, around), for_kernel.astype(kernel.dtype)
 
 
 _convolve.defvjp(_forward, _backward)
@@ -134,8 +132,6 @@ _convolve.defvjp(_forward, _backward)
 
 def _apply(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """Convolves without stride, by whichever way is the faster on a CPU."""
-    if _suits_winograd(x, kernel):
-        return winograd.convolve(x, kernel, pads)
     chunks = _chunks(x, kernel.shape[1], pads)
     if x.dtype != jnp.bfloat16 or chunks == 1:
         return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=LAYOUT)
@@ -155,10 +151,6 @@ def _apply(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
 
     y = lax.map(convolve, x.reshape(chunks, -1, *x.shape[1:]))
     return y.reshape(x.shape[0], *y.shape[2:])
-
-
-def _suits_winograd(x: jax.Array, kernel: jax.Array) -> bool:
-    return x.dtype == jnp.float32 and kernel.shape[:2] == (winograd.SIZE, winograd.SIZE)
 
 
 def _kernel_gradient(

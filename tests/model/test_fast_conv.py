@@ -6,7 +6,7 @@ import pytest
 from jax import lax
 from jax import numpy as jnp
 
-from alexnet_jax.model import fast_conv, layers
+from alexnet_jax.model import fast_conv, fourier, layers
 from tests.references import numbers
 
 LAYOUT = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
@@ -55,8 +55,13 @@ def test_values_and_gradients_are_laxs(name, dtype, monkeypatch):
     exact = (array.astype(jnp.float32) for array in (x, kernel))
     expected = _run(lax.conv_general_dilated, *exact, *geometry, **options)
     tolerance = {"float32": 2e-6, "bfloat16": 1e-2}[dtype]
-    for chunk_bytes in (fast_conv.CHUNK_BYTES, 1):  # all images at once, left to lax; one by one
+    ways = [(fast_conv.CHUNK_BYTES, False), (1, False), (1, True)]
+    for (
+        chunk_bytes,
+        pays,
+    ) in ways:  # all images at once, left to lax; one by one; by Fourier transforms
         monkeypatch.setattr(fast_conv, "CHUNK_BYTES", chunk_bytes)
+        monkeypatch.setattr(fourier, "pays", lambda *_, pays=pays: pays)
         for ours, theirs in zip(
             _run(fast_conv.convolution, x, kernel, *geometry, **options), expected, strict=True
         ):
