@@ -83,7 +83,7 @@ def pays(shape: tuple[int, ...], kernel: tuple[int, ...], pads: Pads, dtype: Any
         return False
     outputs = (
         n + low + high - width + 1
-        for n, (low, high), width in zip(shape[1:3], pads, kernel, strict=False)
+        for n, (low, high), width in zip(shape[1:3], pads, kernel[:2], strict=True)
     )
     over_pixels = shape[0] * math.prod(outputs) * math.prod(kernel)
     return _cost(shape, kernel, _axes(shape, kernel, pads)) < each * over_pixels
@@ -218,9 +218,7 @@ def _axes(shape: tuple[int, ...], kernel: tuple[int, ...], pads: Pads) -> tuple[
 def _axis(size: int, pads: tuple[int, int], kernel: int, tiles: int) -> _Axis:
     low, high = pads
     outputs = size + low + high - kernel + 1
-    if (
-        tiles == 1 and low >= 0 and high >= 0
-    ):  # the period brings the zeros on one side round to the other
+    if tiles == 1 and min(pads) >= 0:  # zeros on one side are, by the period, those on the other
         return _Axis(1, size, low, outputs, kernel, size + max(low, high))
     written = -(-outputs // tiles)
     read = written + kernel - 1
