@@ -134,7 +134,11 @@ def _add_step(parser: argparse.ArgumentParser) -> None:
         help="as model.layers; default: auto",
     )
     parser.add_argument("--steps", type=int, default=10, help="timed steps; default: 10")
-    parser.add_argument("--floors", action="store_true", help="the least possible times, in JSON")
+    parser.add_argument(
+        "--floors",
+        action="store_true",
+        help="the least times by arithmetic and by bandwidth, in JSON",
+    )
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:

@@ -36,7 +36,7 @@ def copy_bytes_per_second(device: jax.Device) -> float:
 
 
 def flops_per_image(summary: Summary) -> int:
-    """Returns the operations of training on an image.
+    """Returns the operations of training on an image, with convolutions as sums over pixels.
 
     Two a multiply-accumulate, forward, and backward for inputs and weights.
     """

@@ -99,7 +99,8 @@ def step_figures(
     ``flops_per_image`` counts two operations a multiply-accumulate, forward, and backward for inputs and weights;
     ``model_flops_utilization`` is its share of the rate of a large matrix product, measured on the first device in the
     same precision. The floors are the times of that many operations at that rate, and of ``ceilings.step_bytes`` at
-    the rate of a large copy.
+    the rate of a large copy. Those are the operations of sums over pixels: the fast layers take fewer in float32, and
+    could fall below the first floor.
 
     Args:
       run: What is trained.
