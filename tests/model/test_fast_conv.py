@@ -81,6 +81,26 @@ def test_small_maps_are_left_to_the_plain_layer(side, alike):
     assert (next(programs) == next(programs)) == alike
 
 
+@pytest.mark.parametrize(("batch", "transformed"), [(64, True), (1, False)])
+def test_what_pays_is_left_to_fourier_transforms(batch, transformed, monkeypatch):
+    calls = []
+
+    def convolve(x, kernel, pads):
+        calls.append((x.shape, kernel.shape, pads))
+        return original(x, kernel, pads)
+
+    original = fourier.convolve
+    monkeypatch.setattr(fourier, "convolve", convolve)
+    x, kernel = jnp.zeros((batch, 27, 27, 64)), jnp.zeros((5, 5, 32, 192))
+    y = jax.eval_shape(
+        lambda *arrays: fast_conv.convolution(*arrays, (1, 1), "SAME", feature_group_count=2),
+        *(x, kernel),
+    )
+    assert y.shape == (batch, 27, 27, 192)
+    a_group = ((batch, 27, 27, 32), (5, 5, 32, 96), ((2, 2), (2, 2)))
+    assert calls == [a_group, a_group] * transformed
+
+
 @pytest.mark.usefixtures("one_image_a_chunk")
 def test_the_gradient_of_a_kernel_kept_in_float32_is_not_rounded():
     x = jnp.array(numbers.uniform("x", (4, 6, 6, 4)), jnp.bfloat16)

@@ -19,6 +19,8 @@ CASES = {  # height, width, kernel, pads
     "padded more than its reach": (6, 6, (1, 1), ((2, 2), (1, 2))),
 }
 
+PADS = ((1, 1), (1, 1))
+
 
 def _exact(x, kernel, pads, gradient):
     """Returns the output and, from its gradient, those of the image and the kernel; in float64."""
@@ -80,9 +82,8 @@ def test_values_and_gradients_are_the_sums_over_pixels(case):
 def test_in_bfloat16_only_the_output_is_rounded():
     x = jnp.array(numbers.uniform("x", (2, 7, 7, 6)), jnp.bfloat16)
     kernel = numbers.uniform("kernel", (3, 3, 6, 4))
-    pads = ((1, 1), (1, 1))
-    y = fourier.convolve(x, kernel, pads)
-    exact = fourier.convolve(x.astype(jnp.float32), kernel, pads)
+    y = fourier.convolve(x, kernel, PADS)
+    exact = fourier.convolve(x.astype(jnp.float32), kernel, PADS)
     assert y.dtype == jnp.bfloat16
     np.testing.assert_array_equal(y, exact.astype(jnp.bfloat16))
 
@@ -94,18 +95,43 @@ def test_in_bfloat16_only_the_output_is_rounded():
         ("bfloat16", 64, 27, (5, 5, 64, 192), True),
         ("float32", 64, 13, (3, 3, 256, 256), True),
         ("bfloat16", 64, 13, (3, 3, 256, 256), False),
-        ("float32", 1, 13, (3, 3, 256, 256), False),  # the kernel's transform is for one image
+        ("float32", 64, 57, (3, 3, 48, 64), True),
+        ("float32", 8, 13, (3, 3, 256, 256), False),  # the kernel's transform is for few images
         ("float32", 64, 13, (1, 1, 256, 256), False),
         ("float16", 64, 27, (5, 5, 64, 192), False),
+        ("float32", 64, 3, (6, 6, 256, 256), False),  # no outputs
     ],
 )
 def test_it_pays_where_the_kernel_is_large_enough_for_the_dtype(dtype, batch, size, kernel, pays):
-    pads = ((kernel[0] // 2,) * 2,) * 2
+    pads = ((kernel[0] // 2 if 3 < size < 57 else 0,) * 2,) * 2
     assert fourier.pays((batch, size, size, kernel[2]), kernel, pads, dtype) == pays
 
 
-def test_a_large_map_of_few_features_is_cut_into_tiles():
-    rows, columns = fourier._axes((64, 57, 57, 48), (3, 3, 48, 64), ((0, 0), (0, 0)))
-    for axis in (rows, columns):
-        assert 1 < axis.tiles < fourier.MAX_TILES
-        assert axis.tiles * axis.written >= 55
+def test_what_has_large_maps_and_few_features_is_cut_into_tiles():
+    def cut(size, kernel):
+        pads = ((kernel[0] // 2 if size < 57 else 0,) * 2,) * 2
+        return [axis.tiles for axis in fourier._axes((64, size, size, kernel[2]), kernel, pads)]
+
+    assert cut(57, (3, 3, 48, 64)) == [5, 3]
+    assert cut(27, (5, 5, 64, 192)) == [1, 1]
+    assert cut(28, (3, 3, 192, 384)) == [2, 1]
+
+
+def test_products_are_of_float32_whatever_the_default():
+    x, kernel = jnp.zeros((2, 7, 7, 6)), jnp.zeros((3, 3, 6, 4))
+    with jax.default_matmul_precision("bfloat16"):
+        program = str(jax.make_jaxpr(lambda *args: fourier.convolve(*args, PADS))(x, kernel))
+    assert program.count("dot_general") == program.count("HIGHEST") // 2 > 0
+
+
+def test_it_can_be_mapped():
+    xs = numbers.uniform("x", (2, 3, 7, 7, 4))
+    kernel = numbers.uniform("kernel", (3, 3, 4, 8))
+
+    def gradient(kernel, x):
+        return jax.grad(lambda kernel: (fourier.convolve(x, kernel, PADS) ** 2).sum())(kernel)
+
+    mapped = jax.vmap(gradient, in_axes=(None, 0))(kernel, xs)
+    for one, x in zip(mapped, xs, strict=True):
+        expected = gradient(kernel, x)
+        np.testing.assert_allclose(one, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
