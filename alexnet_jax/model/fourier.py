@@ -33,7 +33,7 @@ OF_PRODUCT = np.array([[1, 0, -1], [1, 1, 0]])
 # as XLA is far from the peak in the gradients of kernels.
 PRODUCT = 2
 MOVE = 40
-OVER_PIXELS = {"float32": 1.6, "bfloat16": 0.6}
+OVER_PIXELS = {"float32": 2.2, "bfloat16": 0.6}
 
 Pads = tuple[tuple[int, int], ...]  # zero pixels around an image: (top, bottom), (left, right)
 

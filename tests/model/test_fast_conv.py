@@ -81,8 +81,8 @@ def test_small_maps_are_left_to_the_plain_layer(side, alike):
     assert (next(programs) == next(programs)) == alike
 
 
-@pytest.mark.parametrize(("batch", "transformed"), [(64, True), (1, False)])
-def test_what_pays_is_left_to_fourier_transforms(batch, transformed, monkeypatch):
+@pytest.mark.parametrize(("dtype", "transformed"), [("float32", True), ("float16", False)])
+def test_what_pays_is_left_to_fourier_transforms(dtype, transformed, monkeypatch):
     calls = []
 
     def convolve(x, kernel, pads):
@@ -91,13 +91,13 @@ def test_what_pays_is_left_to_fourier_transforms(batch, transformed, monkeypatch
 
     original = fourier.convolve
     monkeypatch.setattr(fourier, "convolve", convolve)
-    x, kernel = jnp.zeros((batch, 27, 27, 64)), jnp.zeros((5, 5, 32, 192))
+    x, kernel = jnp.zeros((64, 27, 27, 64), dtype), jnp.zeros((5, 5, 32, 192))
     y = jax.eval_shape(
         lambda *arrays: fast_conv.convolution(*arrays, (1, 1), "SAME", feature_group_count=2),
         *(x, kernel),
     )
-    assert y.shape == (batch, 27, 27, 192)
-    a_group = ((batch, 27, 27, 32), (5, 5, 32, 96), ((2, 2), (2, 2)))
+    assert y.shape == (64, 27, 27, 192)
+    a_group = ((64, 27, 27, 32), (5, 5, 32, 96), ((2, 2), (2, 2)))
     assert calls == [a_group, a_group] * transformed
 
 
