@@ -2,8 +2,9 @@
 
 python benchmarks/convolutions.py [--variant torchvision] [--precision float32 bfloat16] [--batch-size 64] [--rounds 9]
 
-In turns, in one process that keeps what is freed, as the trainer does: by XLA, by products over a few images at a time,
-and by Fourier transforms. Of the first layer the images' gradient is not computed, as in training.
+In turns, in one process that keeps what is freed, as the trainer does: by XLA, by products over a few images at a time
+(in float32 the gradient of the kernel alone, the rest by XLA), and by Fourier transforms. Of the first layer the
+images' gradient is not computed, as in training.
 """
 
 import argparse

@@ -55,11 +55,8 @@ def test_values_and_gradients_are_laxs(name, dtype, monkeypatch):
     exact = (array.astype(jnp.float32) for array in (x, kernel))
     expected = _run(lax.conv_general_dilated, *exact, *geometry, **options)
     tolerance = {"float32": 2e-6, "bfloat16": 1e-2}[dtype]
-    ways = [(fast_conv.CHUNK_BYTES, False), (1, False), (1, True)]
-    for (
-        chunk_bytes,
-        pays,
-    ) in ways:  # all images at once, left to lax; one by one; by Fourier transforms
+    # All images at once, left to lax; one by one; by Fourier transforms.
+    for chunk_bytes, pays in ((fast_conv.CHUNK_BYTES, False), (1, False), (1, True)):
         monkeypatch.setattr(fast_conv, "CHUNK_BYTES", chunk_bytes)
         monkeypatch.setattr(fourier, "pays", lambda *_, pays=pays: pays)
         for ours, theirs in zip(
