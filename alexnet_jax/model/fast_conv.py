@@ -36,7 +36,8 @@ def convolution(
     """Convolves NHWC with HWIO, as ``layers.convolution`` for the same arguments.
 
     A convolution in groups is one of each group; one with a stride is one without, of ``stride`` x ``stride`` blocks of
-    pixels as channels. Small maps, what fits one chunk, and float16 are left to ``layers.convolution``.
+    pixels as channels. Float16, what fits one chunk, and the small maps that do not gain by transforms are left to
+    ``layers.convolution``.
 
     Args:
       x: [batch, height, width, in], float32 or bfloat16.
@@ -65,7 +66,7 @@ def convolution(
         x, kernel = space_to_depth(x, kernel, stride, padding)
         padding = ((0, 0), (0, 0))
     pads = tuple(tuple(pair) for pair in padding)
-    if _is_left(x, kernel.shape[1], pads):
+    if _is_left(x, kernel.shape, pads):
         return layers.convolution(x, kernel.astype(x.dtype), (1, 1), pads, dimension_numbers=LAYOUT)
     if fourier.pays(x.shape, kernel.shape, pads, x.dtype):
         return fourier.convolve(x, kernel, pads)
@@ -189,10 +190,13 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
-def _is_left(x: jax.Array, width: int, pads: Pads) -> bool:
+def _is_left(x: jax.Array, kernel: tuple[int, ...], pads: Pads) -> bool:
     """Whether ``layers.convolution`` is the faster one, or the only one that computes in that dtype."""
-    small = math.prod(x.shape[1:3]) <= layers.SMALL_MAP_PIXELS
-    return small or x.dtype not in (jnp.float32, jnp.bfloat16) or _chunks(x, width, pads) == 1
+    if x.dtype not in (jnp.float32, jnp.bfloat16):
+        return True
+    if math.prod(x.shape[1:3]) <= layers.SMALL_MAP_PIXELS:
+        return not fourier.pays(x.shape, kernel, pads, x.dtype)
+    return _chunks(x, kernel[1], pads) == 1
 
 
 def _chunks(x: jax.Array, width: int, pads: Pads) -> int:

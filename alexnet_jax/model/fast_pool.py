@@ -2,8 +2,10 @@
 
 The gradient of ``lax.reduce_window`` looks through every window again and scatters (select-and-scatter, on a CPU one
 window after the other). Here every input pixel looks up the few windows that cover it instead: plain arithmetic, which
-a compiler makes one loop of. The results are the same to the bit where one window covers a pixel; where several do, up
-to the order in which their gradients are added. Gradients are of reverse mode only.
+a compiler makes one loop of. Barriers keep that loop its own, as one with what reads the result goes in another order
+and computes it more than once; XLA of jax 0.10 does not look at them on a CPU. The results are the same to the bit
+where one window covers a pixel; where several do, up to the order in which their gradients are added. Gradients are of
+reverse mode only.
 """
 
 import functools
@@ -11,6 +13,7 @@ import itertools
 from typing import NamedTuple
 
 import jax
+from jax import lax
 from jax import numpy as jnp
 
 from alexnet_jax.model.fast_relu import feature_sums
@@ -70,7 +73,7 @@ def _forward(
         selected = jnp.where(stays, selected, pixel)
         winner = jnp.where(stays, winner, jnp.uint8(ROW * row + column))
         maximum = jnp.maximum(maximum, pixel)
-    winner = jnp.where(selected > 0, winner, jnp.uint8(NOBODY))
+    winner = lax.optimization_barrier(jnp.where(selected > 0, winner, jnp.uint8(NOBODY)))
     return jnp.maximum(maximum, 0).astype(dtype), (winner, bias)
 
 
@@ -100,7 +103,7 @@ def _backward(
         total += jnp.where(wins, per_pixel(gradients, up, left), 0.0)
     batch, channels = gradient.shape[0], gradient.shape[-1]
     total = jnp.reshape(total, (batch, blocks[0] * stride, blocks[1] * stride, channels))
-    for_x = total[:, :height, :width].astype(gradient.dtype)
+    for_x = lax.optimization_barrier(total[:, :height, :width].astype(gradient.dtype))
     if bias is None:
         return for_x, None
     kept = jnp.where(winner == NOBODY, jnp.zeros_like(gradient), gradient)

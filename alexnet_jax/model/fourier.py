@@ -20,6 +20,8 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from alexnet_jax.model import layers
+
 MAX_TILES = 16  # in one direction
 
 # Of a complex product's factors, and of its result, as sums of (real part, imaginary part): of the three real products
@@ -29,11 +31,12 @@ OF_KERNEL = np.array([[1, 0], [-1, 1], [1, 1]])
 OF_PRODUCT = np.array([[1, 0, -1], [1, 1, 0]])
 
 # Measured on a CPU, in multiplications of a transform: one of the many small products of the features; a number that is
-# written to memory and read again; and one of a sum over pixels, which are cheap in bfloat16, and in float32 are not,
-# as XLA is far from the peak in the gradients of kernels.
+# written to memory and read again; one of a sum over pixels, which are cheap in bfloat16, and in float32 are not, as
+# XLA is far from the peak in the gradients of kernels; and one of the product that a small map takes in its place.
 PRODUCT = 2
 MOVE = 40
 OVER_PIXELS = {"float32": 2.2, "bfloat16": 0.6}
+OVER_SMALL_MAPS = {"float32": 1.5, "bfloat16": 2.0}
 
 Pads = tuple[tuple[int, int], ...]  # zero pixels around an image: (top, bottom), (left, right)
 
@@ -80,17 +83,22 @@ def pays(shape: tuple[int, ...], kernel: tuple[int, ...], pads: Pads, dtype: Any
       pads: Zero pixels around the images.
       dtype: What the layers compute in.
     """
-    each = OVER_PIXELS.get(jnp.dtype(dtype).name)
-    if each is None:
+    name = jnp.dtype(dtype).name
+    if name not in OVER_PIXELS:
         return False
+    size, window = shape[1:3], kernel[:2]
     outputs = [
-        n + low + high - width + 1
-        for n, (low, high), width in zip(shape[1:3], pads, kernel[:2], strict=True)
+        n + low + high - width + 1 for n, (low, high), width in zip(size, pads, window, strict=True)
     ]
     if min(outputs) < 1:
         return False
-    over_pixels = shape[0] * math.prod(outputs) * math.prod(kernel)
-    return _cost(shape, kernel, _axes(shape, kernel, pads)) < each * over_pixels
+    each, sums = OVER_PIXELS[name], shape[0] * math.prod(outputs) * math.prod(kernel)
+    if math.prod(size) <= layers.SMALL_MAP_PIXELS:
+        each = OVER_SMALL_MAPS[name]
+        if layers.multiplies_whole_images(size, window):
+            matrix = math.prod(size) * math.prod(outputs) * math.prod(kernel[2:])
+            sums = (shape[0] + MOVE) * matrix  # which is written first
+    return _cost(shape, kernel, _axes(shape, kernel, pads)) < each * sums
 
 
 def convolve(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
@@ -112,7 +120,8 @@ def convolve(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     )
     inputs, outs = kernel.shape[2:]
 
-    tiles = _cut(x.astype(jnp.float32), pads, axes)
+    # Cut when it is there: XLA would compute what ``x`` comes of in the order of the tiles.
+    tiles = _cut(lax.optimization_barrier(x).astype(jnp.float32), pads, axes)
     products = _multiply(
         _transform(tiles, matrices.input_columns, matrices.input_rows).reshape(
             -1, tiles.shape[2], inputs

@@ -59,7 +59,7 @@ def convolution(
         n + low + high - width + 1
         for n, (low, high), width in zip(size, padding, window, strict=True)
     )
-    if math.prod(size) < math.prod(window):
+    if multiplies_whole_images(size, window):
         weights = _kernel_at_every_pixel(kernel, size, padding)
         rows = x.reshape(batch, math.prod(x.shape[1:]))
     else:
@@ -73,6 +73,16 @@ def convolution(
         rows = jnp.concatenate(patches, axis=-1)
     products = jnp.matmul(rows, weights, preferred_element_type=jnp.float32)
     return products.astype(x.dtype).reshape(batch, out_height, out_width, out)
+
+
+def multiplies_whole_images(size: Sequence[int], window: Sequence[int]) -> bool:
+    """Whether small maps are multiplied whole, not as patches: where the kernel has more pixels.
+
+    Args:
+      size: Height and width of the maps, in pixels.
+      window: Of the kernel.
+    """
+    return math.prod(size) < math.prod(window)
 
 
 def _kernel_at_every_pixel(

@@ -68,14 +68,29 @@ def test_values_and_gradients_are_laxs(name, dtype, monkeypatch):
 
 
 @pytest.mark.usefixtures("one_image_a_chunk")
-@pytest.mark.parametrize(("side", "alike"), [(2, True), (4, True), (5, False)])
-def test_small_maps_are_left_to_the_plain_layer(side, alike):
-    x, kernel = jnp.zeros((64, side, side, 192)), jnp.zeros((3, 3, 192, 256))
+@pytest.mark.parametrize(
+    ("batch", "side", "alike"), [(64, 2, True), (16, 4, True), (64, 4, False), (16, 5, False)]
+)
+def test_small_maps_that_transforms_do_not_pay_for_are_left_to_the_plain_layer(batch, side, alike):
+    x, kernel = jnp.zeros((batch, side, side, 192)), jnp.zeros((3, 3, 192, 256))
     programs = (
         str(jax.make_jaxpr(lambda *arrays, f=f: f(*arrays, (1, 1), "SAME", **LAYOUT))(x, kernel))
         for f in (fast_conv.convolution, layers.convolution)
     )
     assert (next(programs) == next(programs)) == alike
+
+
+def test_a_small_map_is_transformed_though_it_fits_one_chunk():
+    x, kernel = jnp.zeros((2, 4, 4, 64)), jnp.zeros((5, 5, 64, 192))
+    assert fast_conv._chunks(x, 5, ((2, 2), (2, 2))) == 1
+    programs = (
+        str(jax.make_jaxpr(f)(x, kernel))
+        for f in (
+            lambda *arrays: fast_conv.convolution(*arrays, (1, 1), "SAME"),
+            lambda *arrays: fourier.convolve(*arrays, ((2, 2), (2, 2))),
+        )
+    )
+    assert next(programs) == next(programs)
 
 
 @pytest.mark.parametrize(("dtype", "transformed"), [("float32", True), ("float16", False)])

@@ -100,10 +100,20 @@ def test_in_bfloat16_only_the_output_is_rounded():
         ("float32", 64, 13, (1, 1, 256, 256), False),
         ("float16", 64, 27, (5, 5, 64, 192), False),
         ("float32", 64, 3, (6, 6, 256, 256), False),  # no outputs
+        ("float32", 64, 4, (5, 5, 64, 192), True),  # a small map, multiplied whole otherwise
+        ("bfloat16", 64, 4, (5, 5, 64, 192), True),
+        ("bfloat16", 64, 3, (5, 5, 64, 192), True),
+        ("float32", 64, 3, (5, 5, 64, 192), False),
+        ("bfloat16", 64, 2, (3, 3, 384, 256), False),
+        ("float32", 64, 2, (3, 3, 384, 256), False),
+        ("float32", 64, 4, (3, 3, 192, 384), True),  # a small map, as patches otherwise
+        ("float32", 16, 4, (3, 3, 192, 384), False),
+        ("bfloat16", 16, 4, (3, 3, 192, 384), False),
     ],
 )
 def test_it_pays_where_the_kernel_is_large_enough_for_the_dtype(dtype, batch, size, kernel, pays):
-    pads = ((kernel[0] // 2 if 3 < size < 57 else 0,) * 2,) * 2
+    padded = size < 57 and kernel[0] % 2
+    pads = ((kernel[0] // 2 if padded else 0,) * 2,) * 2
     assert fourier.pays((batch, size, size, kernel[2]), kernel, pads, dtype) == pays
 
 
