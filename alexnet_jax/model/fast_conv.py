@@ -204,8 +204,9 @@ def _chunks(x: jax.Array, width: int, pads: Pads) -> int:
     batch, *size, features = x.shape
     pixels = math.prod(n + low + high for n, (low, high) in zip(size, pads, strict=True))
     image_bytes = pixels * width * features * x.dtype.itemsize
-    return next(
+    parts = (
         n
         for n in range(1, batch + 1)
         if batch % n == 0 and (n == batch or batch // n * image_bytes <= CHUNK_BYTES)
     )
+    return next(parts, 1)  # of no images, too

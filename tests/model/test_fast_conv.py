@@ -137,6 +137,7 @@ def test_images_are_taken_in_equal_parts_that_fit():
     assert fast_conv.CHUNK_BYTES // image_bytes == 3
     assert [chunks(batch, 28) for batch in (3, 13, 64, 24)] == [1, 13, 32, 8]
     assert chunks(2, 1000) == 2
+    assert chunks(0, 28) == 1
 
 
 @pytest.mark.usefixtures("one_image_a_chunk")
