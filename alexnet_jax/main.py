@@ -33,7 +33,7 @@ Trains (or evaluates) a recipe. A workdir that holds checkpoints is continued, w
   --config.KEY=VALUE   changes one setting, e.g. --config.optimizer.learning_rate=0.02
 
 Example:
-  python -m alexnet_jax.main --config configs/digits.py --config.num_epochs=5
+  python -m alexnet_jax.main --config configs/digits.py --config.num_epochs=5 --workdir runs/digits-5
 
 Exit status: 0 done; 1 it failed while running; 2 the request was wrong; 130, 143: a signal ended it, after it saved."""
 

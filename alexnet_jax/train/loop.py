@@ -218,15 +218,18 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
 
 
 def _other_look(source: Path, experiment: Experiment) -> list[str]:
-    """Returns a line for each way an evaluation sees images otherwise than its weights, a run's or a file's, did."""
-    config = experiment.config
+    """Returns a line for each way an evaluation's classes and view of images are not those of its weights."""
+    config, names = experiment.config, experiment.sources["eval"].class_names
+    change = trained_run.renamed_class(source, names)
+    lines = [f"note: not the classes of {source}: {change}"] if change else []
     if of := trained_run.workdir_of(source):
         texts = run_card.changed_look(config.to_dict(), of)
-        return [f"note: not as the run in {of} was evaluated: {text}" for text in texts]
+        return lines + [f"note: not as the run in {of} was evaluated: {text}" for text in texts]
     size = experiment.identity.image_size
-    return starting_weights.other_normalisation(
+    normalisation = starting_weights.other_normalisation(
         source, size, mean=config.data.mean, std=config.data.std
     )
+    return lines + list(normalisation)
 
 
 @dataclasses.dataclass

@@ -37,6 +37,8 @@ def opening(
     }
     if start_step:
         rows["continues"] = f"from step {start_step}"
+        if start_step == experiment.total_steps:
+            rows["continues"] += ", the last: nothing is left to train"
         if changed:
             rows["continues"] += f"; changed since its last start: {', '.join(changed)}"
         if any(change.startswith("init_weights:") for change in changed):

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 
 from alexnet_jax.errors import RequestError
-from alexnet_jax.train import checkpoint, starting_weights
+from alexnet_jax.train import checkpoint, starting_weights, trained_run
 from alexnet_jax.train.experiment import Experiment
 from alexnet_jax.train.state import TrainState
 
@@ -21,7 +21,7 @@ def starting_point(
       step: Its newest checkpoint's; None for none.
 
     Raises:
-      RequestError: If that is of another model or a longer run, or ``init_weights`` do not fit.
+      RequestError: If that is of another model, a longer run or other classes, or ``init_weights`` do not fit.
     """
     if step is not None:
         state = checkpoint.restore(workdir, experiment.identity, experiment.initial_state, step)
@@ -29,6 +29,11 @@ def starting_point(
             raise RequestError(
                 f"{workdir} has trained {step} steps already, more than the {experiment.total_steps} of this "
                 "configuration; raise num_epochs or choose another --workdir."
+            )
+        if change := trained_run.renamed_class(workdir, experiment.sources["train"].class_names):
+            raise RequestError(
+                f"{workdir} was trained to tell other classes: {change}; choose another --workdir, or, where they are "
+                f"the same and only called otherwise, remove {workdir / trained_run.CLASSES_FILE}."
             )
         return state, step, ()
     config, identity = experiment.config, experiment.identity

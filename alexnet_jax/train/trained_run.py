@@ -86,6 +86,21 @@ def class_names(weights: Path) -> tuple[str, ...] | None:
     return tuple(names)
 
 
+def renamed_class(weights: Path, names: tuple[str, ...]) -> str:
+    """Returns how the first class that is called otherwise was called and is; empty where none is, or none was noted.
+
+    Args:
+      weights: A workdir, one of its checkpoints, or a file.
+      names: Of the classes of some data, by label.
+    """
+    try:
+        noted = class_names(weights)
+    except RequestError:  # damaged: a run notes them anew
+        return ""
+    pairs = enumerate(zip(noted or (), names, strict=False))
+    return next((f"label {i} was {a} and is {b}" for i, (a, b) in pairs if a != b), "")
+
+
 def look(weights: Path, image_size: int) -> dict[str, Any]:
     """Returns how a run's evaluation looked at an image, as arguments of ``preprocess``.
 

@@ -1,16 +1,19 @@
 """Fine-tuning: a new head on weights of another class count, layers that stay as they are."""
 
+import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 import alexnet_jax
 from alexnet_jax.config import load, validate
+from alexnet_jax.data.sources.base import ArraySource
 from alexnet_jax.errors import RequestError
 from alexnet_jax.model import functional
-from alexnet_jax.train import loop, parts, trained_run
+from alexnet_jax.train import experiment, loop, parts, trained_run
 from tests.train.runs import build, saved_arrays, small_config
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
@@ -93,6 +96,27 @@ def test_layers_that_were_never_trained_cannot_be_frozen(donor, tmp_path, change
 def test_evaluation_wants_the_very_classes(donor, tmp_path):
     with pytest.raises(RequestError, match="is not cifar32"):
         loop.evaluate_only(build(small_config(init_weights=str(donor[0]))), tmp_path)
+
+
+def test_a_run_is_not_continued_with_classes_of_other_names(tmp_path, capsys):
+    def run(*names):
+        images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+        source = ArraySource(images, np.arange(4, dtype=np.int32) % 2, names)
+        config = small_config(**{"batch_size": 4, "num_epochs": 1, "model.num_classes": 2})
+        return experiment.build(config, {"train": source, "eval": source}, jax.devices()[:1])
+
+    final = loop.train(run("china", "flower"), tmp_path)
+    noted = tmp_path / "classes.json"
+    with pytest.raises(RequestError, match=r"to tell other classes: label 1 was flower and is ant"):
+        loop.train(run("china", "ant"), tmp_path)
+    assert json.loads(noted.read_text()) == ["china", "flower"]
+    capsys.readouterr()
+    assert loop.evaluate_only(run("bee", "flower"), tmp_path) == final
+    assert "not the classes of" in capsys.readouterr().err
+    for damage in (noted.unlink, lambda: noted.write_text("[1")):
+        damage()
+        assert loop.train(run("bee", "ant"), tmp_path) == final
+        assert json.loads(noted.read_text()) == ["bee", "ant"]
 
 
 @pytest.mark.parametrize(
