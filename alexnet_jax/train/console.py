@@ -6,7 +6,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from alexnet_jax.train.metrics import CLASSES_ALL_IN_TOP5, Averages, wilson_interval
@@ -19,10 +19,10 @@ class RunConsole:
         self._console = Console(highlight=False, emoji=False, soft_wrap=True, quiet=quiet)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]:.1f}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(),  # alone gives way on a narrow terminal
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
             transient=True,
@@ -44,14 +44,12 @@ class RunConsole:
 
     def train(self, record: dict[str, Any]) -> None:
         """Shows a training record."""
-        figures = (
-            f"loss={record['loss']:.4f} top1={record['top1']:.4f} "
-            f"images/s={record['images_per_second']:.0f} input_wait={record['input_wait_fraction']:.0%}"
-        )
+        figures = f"loss={record['loss']:.4f} top1={record['top1']:.4f} images/s={record['images_per_second']:.0f}"
+        wait = f"{record['input_wait_fraction']:.0%}"
         if self._console.is_terminal:
-            self._progress.update(self._task, figures=figures)
+            self._progress.update(self._task, figures=f"{figures} wait={wait}")
         else:
-            rate = f"learning_rate={record['learning_rate']:.5g}"
+            rate = f"input_wait={wait} learning_rate={record['learning_rate']:.5g}"
             self.say(f"train step={record['step']} epoch={record['epoch']:.2f} {figures} {rate}")
 
     def say(self, text: str) -> None:

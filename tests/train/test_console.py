@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from alexnet_jax.config import default_config
 from alexnet_jax.train import loop
@@ -24,19 +25,21 @@ def test_eval_line_is_the_contract_s():
     assert line == "eval step=120 loss=0.1235 top1=0.9800 top5=1.0000 n=10000"
 
 
+RECORD = {
+    "step": 5,
+    "epoch": 0.5,
+    "loss": 2.0,
+    "top1": 0.25,
+    "learning_rate": 0.01,
+    "images_per_second": 1234.5,
+    "input_wait_fraction": 0.126,
+}
+
+
 def test_plain_lines_where_there_is_no_terminal(capsys):
-    record = {
-        "step": 5,
-        "epoch": 0.5,
-        "loss": 2.0,
-        "top1": 0.25,
-        "learning_rate": 0.01,
-        "images_per_second": 1234.5,
-        "input_wait_fraction": 0.126,
-    }
     with RunConsole(10, 0) as console:
         console.step(5, 0.5)
-        console.train(record)
+        console.train(RECORD)
         console.say("[not markup] " + "long " * 40)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
@@ -45,6 +48,18 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
     )
     assert lines[1].startswith("[not markup] long")
     assert len(lines) == 2
+
+
+def test_on_80_columns_the_bar_alone_gives_way(monkeypatch):
+    monkeypatch.setattr(Console, "is_terminal", True)
+    console = RunConsole(66_000, 0)
+    console.step(33_000, 15.0)
+    console.train(RECORD)
+    screen = Console(file=io.StringIO(), width=80, color_system=None)
+    screen.print(console._progress.get_renderable())
+    (line,) = screen.file.getvalue().splitlines()
+    figures = "33000/66000 loss=2.0000 top1=0.2500 images/s=1234 wait=13% -:--:--"
+    assert re.fullmatch(f"epoch 15.0 .+ {figures}", line)
 
 
 def test_text_is_printed_as_it_is(capsys):
@@ -152,7 +167,7 @@ def test_progress_bar_on_a_terminal(tmp_path):
     text = output.getvalue().decode()
     assert "44/44" in text
     assert "images/s=" in text
-    assert "input_wait=" in text
+    assert " wait=" in text
     assert "0:00:0" in text  # time left
     final = json.loads((tmp_path / "run.json").read_text())["final"]
     assert (
