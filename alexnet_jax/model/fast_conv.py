@@ -66,10 +66,12 @@ def convolution(
         x, kernel = space_to_depth(x, kernel, stride, padding)
         padding = ((0, 0), (0, 0))
     pads = tuple(tuple(pair) for pair in padding)
-    if _is_left(x, kernel.shape, pads):
-        return layers.convolution(x, kernel.astype(x.dtype), (1, 1), pads, dimension_numbers=LAYOUT)
-    if fourier.pays(x.shape, kernel.shape, pads, x.dtype):
+    is_small = math.prod(x.shape[1:3]) <= layers.SMALL_MAP_PIXELS
+    is_little = not is_small and _chunks(x, kernel.shape[1], pads) == 1  # XLA is the faster one
+    if not is_little and fourier.pays(x.shape, kernel.shape, pads, x.dtype):
         return fourier.convolve(x, kernel, pads)
+    if is_small or is_little or x.dtype not in (jnp.float32, jnp.bfloat16):
+        return layers.convolution(x, kernel.astype(x.dtype), (1, 1), pads, dimension_numbers=LAYOUT)
     return _convolve(x, kernel, pads)
 
 
@@ -188,15 +190,6 @@ def _rows(x: jax.Array, width: int, pads: Pads) -> jax.Array:
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, preferred_element_type=jnp.float32)
-
-
-def _is_left(x: jax.Array, kernel: tuple[int, ...], pads: Pads) -> bool:
-    """Whether ``layers.convolution`` is the faster one, or the only one that computes in that dtype."""
-    if x.dtype not in (jnp.float32, jnp.bfloat16):
-        return True
-    if math.prod(x.shape[1:3]) <= layers.SMALL_MAP_PIXELS:
-        return not fourier.pays(x.shape, kernel, pads, x.dtype)
-    return _chunks(x, kernel[1], pads) == 1
 
 
 def _chunks(x: jax.Array, width: int, pads: Pads) -> int:

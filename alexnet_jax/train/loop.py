@@ -207,7 +207,7 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
             )
         source, (step, weights) = workdir, newest
     if jax.process_index() == 0:
-        for line in _other_look(source, experiment):
+        for line in _differences(source, experiment):
             print(line, file=sys.stderr)
     state = starting_weights.place(weights, experiment.initial_state)
     averages = evaluate(experiment.eval_step, state, experiment.eval_batches())
@@ -217,11 +217,14 @@ def evaluate_only(experiment: Experiment, workdir: Path) -> Averages:
     return averages
 
 
-def _other_look(source: Path, experiment: Experiment) -> list[str]:
+def _differences(source: Path, experiment: Experiment) -> list[str]:
     """Returns a line for each way an evaluation's classes and view of images are not those of its weights."""
     config, names = experiment.config, experiment.sources["eval"].class_names
-    change = trained_run.renamed_class(source, names)
-    lines = [f"note: not the classes of {source}: {change}"] if change else []
+    try:
+        change = trained_run.renamed_class(source, names)
+        lines = [f"note: not the classes of {source}: {change}"] if change else []
+    except RequestError as damaged:  # an evaluation can do without
+        lines = [f"note: {damaged}"]
     if of := trained_run.workdir_of(source):
         texts = run_card.changed_look(config.to_dict(), of)
         return lines + [f"note: not as the run in {of} was evaluated: {text}" for text in texts]

@@ -30,7 +30,11 @@ def starting_point(
                 f"{workdir} has trained {step} steps already, more than the {experiment.total_steps} of this "
                 "configuration; raise num_epochs or choose another --workdir."
             )
-        if change := trained_run.renamed_class(workdir, experiment.sources["train"].class_names):
+        try:
+            change = trained_run.renamed_class(workdir, experiment.sources["train"].class_names)
+        except RequestError as damaged:
+            return state, step, (f"note: {damaged} The names of these data are noted anew.",)
+        if change:
             raise RequestError(
                 f"{workdir} was trained to tell other classes: {change}; choose another --workdir, or, where they are "
                 f"the same and only called otherwise, remove {workdir / trained_run.CLASSES_FILE}."

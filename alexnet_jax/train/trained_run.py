@@ -92,12 +92,11 @@ def renamed_class(weights: Path, names: tuple[str, ...]) -> str:
     Args:
       weights: A workdir, one of its checkpoints, or a file.
       names: Of the classes of some data, by label.
+
+    Raises:
+      RequestError: As ``class_names``.
     """
-    try:
-        noted = class_names(weights)
-    except RequestError:  # damaged: a run notes them anew
-        return ""
-    pairs = enumerate(zip(noted or (), names, strict=False))
+    pairs = enumerate(zip(class_names(weights) or (), names, strict=False))
     return next((f"label {i} was {a} and is {b}" for i, (a, b) in pairs if a != b), "")
 
 

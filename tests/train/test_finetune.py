@@ -113,10 +113,15 @@ def test_a_run_is_not_continued_with_classes_of_other_names(tmp_path, capsys):
     capsys.readouterr()
     assert loop.evaluate_only(run("bee", "flower"), tmp_path) == final
     assert "not the classes of" in capsys.readouterr().err
-    for damage in (noted.unlink, lambda: noted.write_text("[1")):
-        damage()
-        assert loop.train(run("bee", "ant"), tmp_path) == final
-        assert json.loads(noted.read_text()) == ["bee", "ant"]
+    noted.unlink()
+    assert loop.train(run("bee", "ant"), tmp_path) == final
+    assert json.loads(noted.read_text()) == ["bee", "ant"]
+    noted.write_text("[1]")
+    assert loop.evaluate_only(run("china", "flower"), tmp_path) == final
+    assert f"{noted} is damaged" in capsys.readouterr().err.replace("\n", "")
+    assert loop.train(run("china", "flower"), tmp_path) == final
+    assert f"{noted} is damaged" in capsys.readouterr().out.replace("\n", "")
+    assert json.loads(noted.read_text()) == ["china", "flower"]
 
 
 @pytest.mark.parametrize(
